@@ -1,0 +1,88 @@
+//! The codes that errors carry. A code never changes its meaning, and has one page: what, why, fix.
+
+/// One kind of error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Code {
+    /// `AEG-<AREA>-<NNN>`.
+    pub id: &'static str,
+    /// What happened, in a few words.
+    pub what: &'static str,
+    /// Why it is so.
+    pub why: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $what:literal $why:literal $fix:literal;)*) => {
+        impl Code {
+            $(#[doc = $what] pub const $name: Code = Code { id: $id, what: $what, why: $why, fix: $fix };)*
+
+            /// All there are, in order.
+            pub const ALL: &[Code] = &[$(Code::$name),*];
+        }
+    };
+}
+
+codes! {
+    AUTH_KEY "AEG-AUTH-001" "no key, or a wrong one" "This server knows its callers by their keys." "Send `Authorization: Bearer aeg-…`; `aegis keys create` makes a key.";
+    AUTH_ROLE "AEG-AUTH-002" "the role does not allow it" "The key is valid, but has no role that may do this." "Use a key with the role that is named, or have one created: `aegis keys create --principal P --role …`.";
+    AUTH_APPROVER "AEG-AUTH-003" "not an approver of this run" "A list of approvers (of the configuration, of the request or of the guard) does not name the caller, or the creator may not decide." "Have one of the approvers decide. Without authentication everyone is `anonymous`: create a key with `aegis keys create`, then use `aegis serve`.";
+    AUTH_ORIGIN "AEG-AUTH-004" "request from another web page" "A page of another origin must not act through somebody's browser." "Use a bearer key, or the server's own address; set `server.public_url` or `server.hosts` when it is reached by another name.";
+    CFG_INVALID "AEG-CFG-001" "the configuration is wrong" "Something in it cannot be read, or does not fit together." "Each mistake is listed with its line and what to write instead; `aegis config check` reads it without starting.";
+    CFG_SECRET "AEG-CFG-002" "a secret is missing" "A `secret://` that the configuration names cannot be resolved." "Set the environment variable or create the file that it names.";
+    CFG_UNSUPPORTED "AEG-CFG-003" "not in this version" "The configuration asks for something that this version does not have." "Remove it, or use a version that has it.";
+    GRD_LOAD "AEG-GRD-001" "a guard cannot be loaded" "The file is not there, cannot be read, is too large, or is no WebAssembly component." "Check the path; `aegis guard inspect FILE` says what it is.";
+    GRD_CONTRACT "AEG-GRD-002" "a guard does not keep to the contract" "The component does not export `aegis:guard/scanner@0.1.x`, or says something that the contract does not allow." "Build it against the WIT in `wit/`, for example with `aegis guard build`.";
+    GRD_IMPORT "AEG-GRD-003" "a guard asks for something that is not granted" "Guards run in a sandbox with nothing in it." "Build the guard without those imports.";
+    GRD_SETTINGS "AEG-GRD-004" "a guard refuses its settings" "They do not fit the guard's schema, or its `configure` refused them." "Write what the message asks for; `aegis guard inspect FILE` prints the schema.";
+    GRD_DIGEST "AEG-GRD-005" "a guard is not the one that was pinned" "The file's SHA-256 is not the `sha256` of the configuration." "Restore the file, or pin the new one after you have looked at it.";
+    GRD_DECLINED "AEG-GRD-006" "a guard could not judge" "It said so itself. What it has not judged does not pass." "See the guard's message.";
+    GRD_TRAP "AEG-GRD-007" "a guard trapped" "It stopped in the middle. What it has not judged does not pass." "Run it by hand: `aegis guard run FILE --text …`.";
+    GRD_TIMEOUT "AEG-GRD-008" "a guard ran into its time limit" "What it has not judged does not pass." "Make the guard faster, or raise `limits.time`.";
+    GRD_MEMORY "AEG-GRD-009" "a guard ran into its memory limit" "What it has not judged does not pass." "Make the guard smaller, or raise `limits.memory`.";
+    GRD_OUTPUT "AEG-GRD-010" "a guard handed back too much" "What it has not judged does not pass." "Report less: findings, edits and texts count.";
+    GRD_UNKNOWN "AEG-GRD-011" "there is no such guard" "No guard of that name is configured." "`GET /v1/guards` lists those there are.";
+    PRV_FAILED "AEG-PRV-001" "the provider failed" "It answered with an error, or not at all, and no attempt is left." "See the message; the run's events show every attempt.";
+    PRV_UNKNOWN "AEG-PRV-002" "outcome unknown" "The host stopped while the provider was asked, and the route does not allow to ask again." "Find out at the provider what became of it, and send a new run. `on_unknown: retry` allows to ask again.";
+    PRV_MISSING "AEG-PRV-003" "the provider is not configured any more" "A run keeps the plan with which it began, and that names a provider that is gone." "Configure the provider again before such runs go on, or send a new run.";
+    RUN_UNKNOWN "AEG-RUN-001" "there is no such run" "No run has this id, or you may not see it." "Check the id; `GET /v1/runs` lists yours.";
+    RUN_BODY "AEG-RUN-002" "the request is wrong" "Its body or a parameter cannot be read." "Write what the message asks for; `/openapi.json` describes every request.";
+    RUN_ROUTE "AEG-RUN-003" "there is no such route" "No route of that name is configured." "Use one of the routes that the message names, or none for `default`.";
+    RUN_CONFLICT "AEG-RUN-004" "too late, or meant for something else" "The run is not paused, asks something else by now, or was decided already." "Fetch the run and look at its `status` and `approval`.";
+    RUN_LARGE "AEG-RUN-005" "the request is too large" "Requests are limited, so that nobody can fill the memory." "Send less, or raise `server.body_limit`.";
+    RUN_APPROVERS "AEG-RUN-006" "the approvers can never agree" "More people are required than the lists of approvers leave." "Name more approvers, or require fewer.";
+    RUN_GUARD_GONE "AEG-RUN-007" "a guard of this run is gone" "A run keeps the plan with which it began, and that names a guard component or settings that are not loaded any more." "Configure the guard again as it was before such runs go on, or send a new run.";
+    SRV_NO_AUTH "AEG-SRV-001" "serve refused: no authentication" "Without authentication everybody may do everything." "Set `auth: {type: api_key}` and create a key with `aegis keys create`, or say `--no-auth`; `aegis dev` is for trying.";
+    SRV_BUSY "AEG-SRV-002" "the server is busy or stopping" "No place became free in time, or it is shutting down." "Try again after the time in `Retry-After`.";
+    SRV_NOT_FOUND "AEG-SRV-003" "there is nothing at this address" "No resource has this path, or it does not take this method." "`/openapi.json` lists every path and method.";
+    SRV_INTERNAL "AEG-SRV-004" "something went wrong inside" "This is a fault in Aegis." "Report it with the request id; the log has more.";
+    SRV_LISTEN "AEG-SRV-005" "cannot listen" "The address is in use, not ours, or needs more rights." "Choose another with `--listen`, or stop what listens there.";
+    STO_FAILED "AEG-STO-001" "the store failed" "It could not be read or written, for example because the disk is full. Nothing was half done." "See the message; make room or mend the disk, and send the request again.";
+    STO_LOCKED "AEG-STO-002" "another server has this database" "One server per file: two would hand the same run to the provider twice." "Stop the other one, or give this one a file of its own.";
+    STO_NEWER "AEG-STO-003" "the database is newer than this version" "A later version of Aegis wrote it." "Use that version, or a newer one.";
+    STO_DAMAGED "AEG-STO-004" "the database is damaged" "It is not a database of Aegis, or part of it cannot be read." "Restore a backup.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_there_once_and_has_its_page() {
+        let ids: BTreeSet<&str> = Code::ALL.iter().map(|it| it.id).collect();
+        assert_eq!(ids.len(), Code::ALL.len());
+        let page = |it: &Code| format!("## {}: {}\n\n{}\n\n**What to do.** {}\n", it.id, it.what, it.why, it.fix);
+        let mut sorted = Code::ALL.to_vec();
+        sorted.sort();
+        let pages: Vec<String> = sorted.iter().map(page).collect();
+        let pages = format!("# Codes\n\nEvery error names one of these; a code never changes its meaning.\n\n{}", pages.join("\n"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/codes.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &pages).expect("docs/codes.md is writable");
+        }
+        let there = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(there == pages, "docs/codes.md is not what code.rs says: run the test with UPDATE_DOCS=1");
+    }
+}

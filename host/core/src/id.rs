@@ -1,0 +1,199 @@
+//! Names and numbers that travel as text. Nothing in this file makes up a name: time and randomness are passed in.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// `milliseconds` later; the end of time when there is no such moment.
+    pub fn after(self, milliseconds: u64) -> Time {
+        Time(self.0.saturating_add(milliseconds))
+    }
+}
+
+/// Names a run: a UUID of version 7 (RFC 9562), so that ids sort by the time of their creation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct RunId(Uuid);
+
+impl RunId {
+    /// The id of a run created at `now`; of `random`, 74 bits are used.
+    pub fn new(now: Time, random: [u8; 10]) -> RunId {
+        RunId(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
+    }
+
+    /// The sixteen bytes under which stores keep it.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id that [`RunId::as_bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> RunId {
+        RunId(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<RunId, IdError> {
+        let hyphenated = text.len() == 36;
+        Uuid::try_parse(text).ok().filter(|_| hyphenated).map(RunId).ok_or(IdError { what: "run id, a UUID" })
+    }
+}
+
+/// Names one question of one run: the run's id, a dot, and its number from 1 (`0192…-….1`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ApprovalId {
+    /// The run that asks.
+    pub run: RunId,
+    /// Which of its questions, from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.run, self.number)
+    }
+}
+
+impl fmt::Debug for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ApprovalId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<ApprovalId, IdError> {
+        let error = IdError { what: "approval id, a run id, a dot and a number" };
+        let (run, number) = text.split_once('.').ok_or(error)?;
+        let number = number.parse().map_err(|_| error)?;
+        Ok(ApprovalId { run: run.parse().map_err(|_| error)?, number })
+    }
+}
+
+/// A SHA-256 (FIPS 180-4), or an HMAC-SHA-256 (RFC 2104) where a salt keeps short texts from being guessed.
+/// Written as `sha256:<64 hex digits>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The SHA-256 of `bytes`.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    /// Sixty-four hex digits without the prefix, as `sha256sum` prints them.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = IdError;
+
+    /// Reads it with and without the prefix.
+    fn from_str(text: &str) -> Result<Digest, IdError> {
+        let error = IdError { what: "sha256 digest, 64 hex digits" };
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        let digits: Vec<u8> = hex.chars().map_while(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
+        if digits.len() != 64 || hex.len() != 64 {
+            return Err(error);
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+/// A text that should name something and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a {what}")]
+pub struct IdError {
+    what: &'static str,
+}
+
+macro_rules! travels_as_text {
+    ($($name:ty),*) => {$(
+        impl From<$name> for String {
+            fn from(it: $name) -> String {
+                it.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<$name, IdError> {
+                text.parse()
+            }
+        }
+    )*};
+}
+
+travels_as_text!(RunId, ApprovalId, Digest);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_read_back() {
+        let early = RunId::new(Time(1_000), [0xff; 10]);
+        let late = RunId::new(Time(1_001), [0; 10]);
+        assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(early.to_string().parse(), Ok(early));
+        assert_eq!(RunId::from_bytes(*early.as_bytes()), early);
+        let approval = ApprovalId { run: late, number: 3 };
+        assert_eq!(approval.to_string().parse(), Ok(approval));
+        assert!("x".parse::<RunId>().is_err() && "x.1".parse::<ApprovalId>().is_err());
+    }
+
+    #[test]
+    fn a_digest_reads_back_with_and_without_its_prefix() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!(digest.hex().parse(), Ok(digest));
+        assert!("sha256:12".parse::<Digest>().is_err());
+        assert!("é".repeat(32).parse::<Digest>().is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! The pure part of Aegis: what a run is and how it moves. No clock, no network, no store, no wasm and no
+//! randomness in this crate; whoever drives a run brings all of that.
+//!
+//! Start with [`Run`]: [`Run::wants`] says what has to happen next, [`Run::handle`] takes in what happened.
+
+mod checkpoint;
+mod code;
+mod decision;
+mod event;
+mod id;
+mod ledger;
+mod message;
+mod plan;
+mod run;
+mod verdict;
+
+pub use checkpoint::{ApprovalRow, Checkpoint, Commit, DecodeError};
+pub use code::Code;
+pub use decision::{Approval, Approver, ApproverError, Choice, Decided, Decision, Principal, PrincipalRole, unreachable};
+pub use event::{Answer, Event, GuardFailure, Missing, ProviderFailure, Reply, Usage};
+pub use id::{ApprovalId, Digest, IdError, RunId, Time};
+pub use ledger::{Entry, Fact, Finish, LedgerError, Link, Replayed, Ruling, replay};
+pub use message::{Content, ImageUrl, InputAudio, Message, Part, PartView, Role, Tool, ToolCall};
+pub use plan::{ApprovalRule, Backoff, Guard, Mode, OnFailure, OnUnknown, Plan, Scope, Stages};
+pub use run::{Call, Failure, Input, Label, Outcome, Phase, Refused, Request, Run, Status, Want};
+pub use verdict::{Edit, Finding, Place, Question, Report, ReportError, Stage, Verdict};

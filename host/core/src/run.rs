@@ -1,0 +1,926 @@
+//! A run is a value: it says what it wants next, and takes in what happened.
+//!
+//! No clock, no network, no store, no wasm and no randomness in this file.
+
+use crate::ledger::{advance, judging};
+use crate::{
+    Answer, Approval, ApprovalId, Approver, Choice, Commit, Decided, Decision, Digest, Edit, Entry, Event, Fact, Finding, Finish, Guard,
+    GuardFailure, Message, Missing, Mode, OnFailure, PartView, Place, Plan, Principal, PrincipalRole, ProviderFailure, Question, Reply,
+    Report, ReportError, Role, Ruling, RunId, Scope, Stage, Time, Tool, Verdict, unreachable,
+};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// Tools that the model may call.
+    pub tools: Vec<Tool>,
+    /// Model parameters, handed to the provider as they are.
+    pub params: Map<String, Value>,
+    /// The client's own notes; guards see them.
+    pub metadata: BTreeMap<String, String>,
+    /// Only these may decide; empty: whoever the configuration names.
+    pub approvers: Vec<Approver>,
+}
+
+/// A note with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Label {
+    pub key: String,
+    pub value: String,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// A guard has to judge.
+    Judging {
+        /// At this stage.
+        stage: Stage,
+        /// Which of the stage's guards, from 0.
+        guard: usize,
+    },
+    /// People have to decide.
+    Awaiting {
+        /// Where it was asked.
+        stage: Stage,
+        /// Which of the stage's guards asks, from 0.
+        guard: usize,
+        /// The question.
+        approval: ApprovalId,
+        /// So many more people have to approve.
+        missing: u32,
+        /// From then on it counts as denied.
+        expires_at: Time,
+    },
+    /// The provider has to answer, or may have been asked already.
+    Calling {
+        /// From 1.
+        attempt: u32,
+    },
+    /// Waiting before the next attempt.
+    Backoff {
+        /// The attempt that follows.
+        attempt: u32,
+        /// No attempt before.
+        until: Time,
+    },
+    /// It is over, for good.
+    Done(Outcome),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The reply may be read.
+    Completed,
+    /// A guard said no, or failed.
+    Blocked {
+        /// Where.
+        stage: Stage,
+        /// Its name.
+        guard: String,
+        /// For the caller.
+        why: String,
+        /// How it failed; none when it judged.
+        failure: Option<GuardFailure>,
+    },
+    /// A person said no, or nobody said anything in time.
+    Denied {
+        /// The question.
+        approval: ApprovalId,
+        /// Who, by id; none when it expired.
+        by: Option<String>,
+        /// What the person wrote.
+        comment: Option<String>,
+    },
+    /// Ended by its creator or an admin.
+    Cancelled {
+        /// Who, by id.
+        by: String,
+    },
+    /// It could not be carried out.
+    Failed(Failure),
+}
+
+/// Why a run could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The provider failed for good.
+    Provider(String),
+    /// A crash swallowed the outcome of a call, and it may not be repeated.
+    OutcomeUnknown,
+    /// What the plan names is not there any more.
+    Missing(Missing),
+}
+
+/// A run's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are the contract's")]
+pub enum Status {
+    Pending,
+    Running,
+    Paused,
+    Completed,
+    Blocked,
+    Denied,
+    Cancelled,
+    Error,
+}
+
+impl Status {
+    /// In the order in which a run goes through them.
+    pub const ALL: [Status; 8] = [
+        Status::Pending,
+        Status::Running,
+        Status::Paused,
+        Status::Completed,
+        Status::Blocked,
+        Status::Denied,
+        Status::Cancelled,
+        Status::Error,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        ["pending", "running", "paused", "completed", "blocked", "denied", "cancelled", "error"][self as usize]
+    }
+
+    /// Whether it never changes again.
+    pub fn is_final(self) -> bool {
+        self >= Status::Completed
+    }
+}
+
+/// What has to happen for a run to go on. Derived from the phase, never stored: going on and resuming after an approval
+/// are the same lines of code.
+#[derive(Debug, PartialEq)]
+pub enum Want<'a> {
+    /// Ask a guard.
+    Guard(Input<'a>),
+    /// Wait for people.
+    Approval(&'a Approval),
+    /// Ask the provider.
+    Provider(Call<'a>),
+    /// Wait until then.
+    Wait(Time),
+    /// It is over.
+    Nothing(&'a Outcome),
+}
+
+/// What a guard is handed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input<'a> {
+    /// Names this want; its answer has to carry it.
+    pub step: u64,
+    /// The guard to ask.
+    pub guard: &'a Guard,
+    /// Where.
+    pub stage: Stage,
+    /// The run.
+    pub run: RunId,
+    /// The route's name.
+    pub route: &'a str,
+    /// The model as the route names it.
+    pub model: &'a str,
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// When the run came to this step.
+    pub time: Time,
+    /// The client's notes.
+    pub metadata: &'a BTreeMap<String, String>,
+    /// Further facts from the host, by name: `params` as JSON, where the request has any.
+    pub context: Vec<Label>,
+    /// Notes of guards that ran earlier in this run.
+    pub labels: &'a [Label],
+    /// What this guard kept at an earlier stage of this run.
+    pub memory: Option<&'a str>,
+    /// Tools that the model may call.
+    pub tools: &'a [Tool],
+    /// What there is to judge. At `tool_call` and `egress` the reply is the last one.
+    pub messages: Vec<&'a Message>,
+}
+
+/// What the provider is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call<'a> {
+    /// Names this want; its answer has to carry it.
+    pub step: u64,
+    /// From 1.
+    pub attempt: u32,
+    /// The provider's name in the configuration.
+    pub provider: &'a str,
+    /// The model as the route names it.
+    pub model: &'a str,
+    /// The conversation as the guards left it.
+    pub messages: &'a [Message],
+    /// Tools that the model may call.
+    pub tools: &'a [Tool],
+    /// Model parameters.
+    pub params: &'a Map<String, Value>,
+    /// The same for every attempt of this run.
+    pub idempotency_key: RunId,
+}
+
+/// Why the world may not do this to this run. Nothing changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// The event does not fit where the run stands, or answers what was answered already.
+    #[error("this does not fit where the run stands")]
+    Illegal,
+    /// Who decides is not entitled to.
+    #[error("not an approver of this run")]
+    NotAnApprover,
+    /// There is no open question, and never was one that was decided.
+    #[error("the run is {}, not paused", .0.name())]
+    NotPaused(Status),
+    /// The open question is another one.
+    #[error("the run now asks {0}")]
+    OtherApproval(ApprovalId),
+    /// What was decided on is not what the question is about.
+    #[error("the content is not what was shown: its digest is {0}")]
+    OtherContent(Digest),
+    /// Someone was faster.
+    #[error("already {} by {}", .0.choice.name(), .0.by)]
+    AlreadyDecided(Decided),
+    /// The same decision by the same person on the same question, sent again: it was counted the first time.
+    #[error("this decision was counted already")]
+    Repeated,
+    /// Nobody decided in time.
+    #[error("the question expired")]
+    Expired,
+    /// The edits that come with a decision cannot be made.
+    #[error("the edits cannot be made: {0}")]
+    Edits(ReportError),
+}
+
+/// One request on its way through a route; the unit that is checkpointed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    id: RunId,
+    version: u64,
+    plan: Plan,
+    principal: Principal,
+    request: Request,
+    background: bool,
+    /// Keeps digests of short contents from being guessed; erased with the content.
+    salt: Digest,
+    created_at: Time,
+    updated_at: Time,
+    phase: Phase,
+    reply: Option<Reply>,
+    labels: Vec<Label>,
+    memory: BTreeMap<String, String>,
+    approvals: Vec<Approval>,
+    /// How often each message was edited; the reply comes last.
+    revisions: Vec<u32>,
+    /// Per guard of scope `message`: the revision of each message on which its verdict holds.
+    judged: BTreeMap<String, BTreeMap<usize, u32>>,
+    /// All that happened, in order; the last ones are not committed yet.
+    history: Vec<Entry>,
+}
+
+impl Run {
+    /// A run that stands before its first guard. `salt` is 32 random bytes.
+    ///
+    /// # Errors
+    /// Why the lists of approvers can never be satisfied.
+    pub fn new(
+        id: RunId,
+        plan: Plan,
+        request: Request,
+        principal: Principal,
+        background: bool,
+        salt: [u8; 32],
+        now: Time,
+    ) -> Result<Run, String> {
+        let mut run = Run {
+            id,
+            version: 0,
+            phase: judging(&plan, Stage::Ingress, 0),
+            revisions: vec![0; request.messages.len()],
+            plan,
+            principal,
+            request,
+            background,
+            salt: Digest(salt),
+            created_at: now,
+            updated_at: now,
+            reply: None,
+            labels: vec![],
+            memory: BTreeMap::new(),
+            approvals: vec![],
+            judged: BTreeMap::new(),
+            history: vec![],
+        };
+        for guard in Stage::ALL.iter().flat_map(|stage| run.plan.pipeline.at(*stage)) {
+            let lists = [guard.approval.approvers.clone(), run.request.approvers.clone()];
+            if let Some(why) = unreachable(&lists, guard.approval.required, run.excluded(guard)) {
+                return Err(why);
+            }
+        }
+        let (plan, content) = (run.plan.digest(), run.content(Stage::Ingress));
+        run.record(Fact::Created { principal: run.principal.id.clone(), route: run.plan.route.clone(), plan, content });
+        Ok(run)
+    }
+
+    /// What has to happen next.
+    pub fn wants(&self) -> Want<'_> {
+        match &self.phase {
+            Phase::Judging { stage, guard } => Want::Guard(self.input(*stage, *guard)),
+            Phase::Awaiting { .. } => Want::Approval(self.approvals.last().expect("a run that waits has asked")),
+            Phase::Calling { attempt } => Want::Provider(self.call(*attempt)),
+            Phase::Backoff { until, .. } => Want::Wait(*until),
+            Phase::Done(outcome) => Want::Nothing(outcome),
+        }
+    }
+
+    /// The only place where a run changes. The time of a run never goes back.
+    ///
+    /// # Errors
+    /// When this cannot happen to this run now; then nothing has changed.
+    pub fn handle(&mut self, event: Event, now: Time) -> Result<(), Refused> {
+        let now = now.max(self.updated_at);
+        let fact = match (&self.phase, event) {
+            (Phase::Done(_), _) => return Err(Refused::Illegal),
+            (Phase::Judging { stage, guard }, Event::Judged { step, result }) if step == self.step() => {
+                self.judged(*stage, *guard, result, now)
+            }
+            (Phase::Calling { attempt }, Event::Answered { step, result }) if step == self.step() => self.answered(*attempt, result, now),
+            (Phase::Calling { attempt }, Event::Interrupted) => Fact::Interrupted { attempt: *attempt },
+            (Phase::Awaiting { .. }, Event::Decided(decision)) => self.decided(decision, now)?,
+            (Phase::Awaiting { approval, expires_at, .. }, Event::TimePassed) if now >= *expires_at => {
+                Fact::Expired { approval: *approval }
+            }
+            (Phase::Backoff { attempt, until }, Event::TimePassed) if now >= *until => Fact::Resumed { attempt: *attempt },
+            (_, Event::Cancelled { by }) => Fact::Cancelled { by: by.id },
+            (_, Event::Lost(missing)) => Fact::Lost { missing },
+            _ => return Err(Refused::Illegal),
+        };
+        self.phase = advance(&self.plan, &self.phase, &fact).ok_or(Refused::Illegal)?;
+        self.updated_at = now;
+        self.record(fact);
+        Ok(())
+    }
+
+    /// Whether a commit has to come before anybody outside (provider, person, client) learns of where the run stands.
+    pub fn must_be_durable(&self) -> bool {
+        let outside = matches!(self.phase, Phase::Calling { .. } | Phase::Awaiting { .. } | Phase::Done(_));
+        // A decision is never asked for twice: it is kept even when only guards follow.
+        let decided = matches!(self.history.last(), Some(Entry { fact: Fact::Decided { .. }, .. }));
+        (outside || decided) && self.uncommitted() > 0
+    }
+
+    /// What the next transaction has to write; from here on the run counts as committed. When the transaction fails, this
+    /// value is worthless: fetch the run again.
+    pub fn commit(&mut self) -> Commit {
+        let entries = self.history[self.history.len() - self.uncommitted()..].to_vec();
+        self.version += 1;
+        Commit { checkpoint: self.checkpoint(), entries }
+    }
+
+    /// Checks that `who` may decide the open question, and that this is the question they mean.
+    ///
+    /// # Errors
+    /// In this order: not entitled (also when there is nothing to decide), then anything that makes it too late or meant for something else.
+    #[expect(clippy::too_many_arguments, reason = "each is part of what a person decides")]
+    pub fn decide(
+        &self,
+        who: &Principal,
+        choice: Choice,
+        approval: Option<ApprovalId>,
+        digest: Option<Digest>,
+        comment: Option<String>,
+        edits: Vec<Edit>,
+        now: Time,
+    ) -> Result<Decision, Refused> {
+        if !self.entitles(who) {
+            return Err(Refused::NotAnApprover);
+        }
+        let asked = match approval {
+            Some(id) => self.approvals.iter().find(|it| it.id == id),
+            None => self.approvals.last(),
+        };
+        let mine = asked.and_then(|asked| asked.decisions.iter().find(|it| it.by == who.id));
+        if mine.is_some_and(|mine| mine.choice == choice) && approval.is_some() {
+            return Err(Refused::Repeated);
+        }
+        let Some(open) = self.approval() else {
+            let decided = asked.and_then(|asked| asked.decisions.last());
+            return Err(decided.map_or(Refused::NotPaused(self.status()), |it| Refused::AlreadyDecided(it.clone())));
+        };
+        match () {
+            _ if asked.is_none_or(|asked| asked.id != open.id) => Err(Refused::OtherApproval(open.id)),
+            _ if digest.is_some_and(|digest| digest != open.digest) => Err(Refused::OtherContent(open.digest)),
+            _ if mine.is_some() => Err(mine.map_or(Refused::Illegal, |it| Refused::AlreadyDecided(it.clone()))),
+            _ if now >= open.expires_at => Err(Refused::Expired),
+            _ => {
+                self.check_edits(&edits, open.stage, &self.whole(open.stage)).map_err(Refused::Edits)?;
+                let comment = comment.filter(|it| !it.trim().is_empty());
+                Ok(Decision { approval: open.id, digest: open.digest, by: who.id.clone(), choice, comment, edits })
+            }
+        }
+    }
+
+    /// Whether `who` may decide this run's question: the open one, else the last one, else any that it could ask.
+    pub fn entitles(&self, who: &Principal) -> bool {
+        let named = |list: &[Approver]| who.names().any(|name| list.contains(&name));
+        match self.approvals.last() {
+            Some(asked) => asked.entitles(who),
+            None if self.request.approvers.is_empty() => who.is(PrincipalRole::Approver),
+            None => named(&self.request.approvers),
+        }
+    }
+
+    /// Names it.
+    pub fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// The number of the last commit; 0 before the first.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The route as it was when the run began.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Who created it.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What was asked, as guards and people have edited it.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Whether the client did not want to wait for the model.
+    pub fn background(&self) -> bool {
+        self.background
+    }
+
+    /// When it was created.
+    pub fn created_at(&self) -> Time {
+        self.created_at
+    }
+
+    /// When it moved last.
+    pub fn updated_at(&self) -> Time {
+        self.updated_at
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// All that happened to it.
+    pub fn history(&self) -> &[Entry] {
+        &self.history
+    }
+
+    /// Every question it has asked.
+    pub fn approvals(&self) -> &[Approval] {
+        &self.approvals
+    }
+
+    /// The open question.
+    pub fn approval(&self) -> Option<&Approval> {
+        self.approvals.last().filter(|_| matches!(self.phase, Phase::Awaiting { .. }))
+    }
+
+    /// The reply, once every guard has let it through. Nobody but guards and approvers sees it before.
+    pub fn response(&self) -> Option<&Reply> {
+        self.reply.as_ref().filter(|_| self.phase == Phase::Done(Outcome::Completed))
+    }
+
+    /// The reply as it stands while it is judged, for those who may decide on it.
+    pub fn unjudged_reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// Where it stands, in one word.
+    pub fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Judging { .. } if self.version == 0 => Status::Pending,
+            Phase::Judging { .. } | Phase::Calling { .. } | Phase::Backoff { .. } => Status::Running,
+            Phase::Awaiting { .. } => Status::Paused,
+            Phase::Done(Outcome::Completed) => Status::Completed,
+            Phase::Done(Outcome::Blocked { .. }) => Status::Blocked,
+            Phase::Done(Outcome::Denied { .. }) => Status::Denied,
+            Phase::Done(Outcome::Cancelled { .. }) => Status::Cancelled,
+            Phase::Done(Outcome::Failed(_)) => Status::Error,
+        }
+    }
+
+    /// When it has to be woken.
+    pub fn due(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Awaiting { expires_at, .. } => Some(expires_at),
+            Phase::Backoff { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Salted digest of the request (`ingress`, `tool_result`) or of the reply, as they stand.
+    pub fn content(&self, stage: Stage) -> Digest {
+        let bytes = match &self.reply {
+            Some(reply) if stage.follows_the_reply() => serde_json::to_vec(&reply.message),
+            _ => serde_json::to_vec(&(&self.request.messages, &self.request.tools, &self.request.params, &self.request.metadata)),
+        };
+        self.salted(&[&bytes.expect("contents have string keys only")])
+    }
+}
+
+/// What the world said, turned into facts and into changes of content.
+impl Run {
+    /// Every accepted event makes one entry: their number names what is wanted next.
+    fn step(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    fn record(&mut self, fact: Fact) {
+        let place = self.history.len() as u32 + 1;
+        self.history.push(Entry { run: self.id, place, version: self.version + 1, time: self.updated_at, fact });
+    }
+
+    fn uncommitted(&self) -> usize {
+        self.history.iter().rev().take_while(|entry| entry.version > self.version).count()
+    }
+
+    fn judged(&mut self, stage: Stage, index: usize, result: Result<Report, GuardFailure>, now: Time) -> Fact {
+        let guard = self.plan.pipeline.at(stage)[index].clone();
+        let view = self.view(stage, &guard);
+        let checked =
+            result.and_then(|report| self.place(report, stage, &guard, &view).map_err(|error| GuardFailure::Contract(error.to_string())));
+        let (ruling, findings) = match checked {
+            Err(failure) => (self.failed(failure, &guard), vec![]),
+            Ok(report) => {
+                let findings = report.findings.clone();
+                (self.ruled(report, stage, &guard, now), findings)
+            }
+        };
+        if matches!(ruling, Ruling::Allow | Ruling::Sanitize { .. } | Ruling::Monitored { .. }) {
+            self.verdict_holds(&guard, &view);
+        }
+        Fact::Judged { stage, guard: guard.name, component: guard.component, settings: guard.settings, ruling, findings }
+    }
+
+    fn failed(&self, failure: GuardFailure, guard: &Guard) -> Ruling {
+        match guard.mode {
+            Mode::Monitor => Ruling::Monitored { said: "failed".into(), why: Some(failure.to_string()) },
+            Mode::Enforce => Ruling::Failed { failure, passed: guard.on_failure == OnFailure::Allow },
+        }
+    }
+
+    fn ruled(&mut self, report: Report, stage: Stage, guard: &Guard, now: Time) -> Ruling {
+        if let Some(memory) = report.memory {
+            self.memory.insert(guard.name.clone(), memory);
+        }
+        if guard.mode == Mode::Monitor {
+            let (said, why) = match report.verdict {
+                Verdict::Allow => ("allow", None),
+                Verdict::Sanitize(edits) => ("sanitize", Some(format!("{} edits", edits.len()))),
+                Verdict::Block(why) => ("block", Some(why)),
+                Verdict::RequireApproval(question) => ("require_approval", Some(question.prompt)),
+            };
+            return Ruling::Monitored { said: said.into(), why };
+        }
+        self.labels.extend(report.labels);
+        match report.verdict {
+            Verdict::Allow => Ruling::Allow,
+            Verdict::Block(why) => Ruling::Block { why },
+            Verdict::Sanitize(edits) => {
+                self.edit(&edits);
+                Ruling::Sanitize { edits: edits.len() as u32, content: self.content(stage) }
+            }
+            Verdict::RequireApproval(question) => self.ask(question, report.findings, stage, guard, now),
+        }
+    }
+
+    fn ask(&mut self, question: Question, findings: Vec<Finding>, stage: Stage, guard: &Guard, now: Time) -> Ruling {
+        let approval = Approval {
+            id: ApprovalId { run: self.id, number: self.approvals.len() as u32 + 1 },
+            guard: guard.name.clone(),
+            stage,
+            findings,
+            approvers: self.lists(guard, &question).expect("`place` has read them"),
+            required: guard.approval.required.max(question.required).max(1),
+            prompt: question.prompt,
+            excluded: self.excluded(guard).map(String::from),
+            decisions: vec![],
+            requested_at: now,
+            expires_at: now.after(guard.approval.expires_after),
+            digest: self.shown(stage, guard),
+        };
+        let (id, digest, required, expires_at) = (approval.id, approval.digest, approval.required, approval.expires_at);
+        let prompt = approval.prompt.clone();
+        self.approvals.push(approval);
+        Ruling::RequireApproval { approval: id, digest, prompt, required, expires_at }
+    }
+
+    fn decided(&mut self, decision: Decision, now: Time) -> Result<Fact, Refused> {
+        let Phase::Awaiting { stage, guard, missing, .. } = self.phase else { return Err(Refused::Illegal) };
+        let open = self.approval().ok_or(Refused::Illegal)?;
+        // The proof may be older than the run as it stands now.
+        if open.id != decision.approval
+            || open.digest != decision.digest
+            || now >= open.expires_at
+            || open.decisions.iter().any(|it| it.by == decision.by)
+        {
+            return Err(Refused::Illegal);
+        }
+        let Decision { approval, by, choice, comment, edits, .. } = decision;
+        let edits = if choice == Choice::Approved { edits } else { vec![] };
+        let decided = Decided { by: by.clone(), choice, comment: comment.clone(), at: now };
+        self.approvals.last_mut().expect("it is open").decisions.push(decided);
+        self.edit(&edits);
+        if choice == Choice::Approved && edits.is_empty() && missing <= 1 {
+            let guard = self.plan.pipeline.at(stage)[guard].clone();
+            let view = self.view(stage, &guard);
+            self.verdict_holds(&guard, &view);
+        }
+        let edited = (!edits.is_empty()).then(|| self.content(stage));
+        Ok(Fact::Decided { approval, by, choice, comment, edited })
+    }
+
+    fn answered(&mut self, attempt: u32, result: Result<Answer, ProviderFailure>, now: Time) -> Fact {
+        let finish = match result {
+            Ok(answer) => {
+                let usage = answer.usage;
+                self.reply = Some(answer);
+                self.revisions.push(0);
+                Finish::Reply { content: self.content(Stage::Egress), usage }
+            }
+            Err(ProviderFailure::Permanent { message }) => Finish::Failed { message },
+            Err(ProviderFailure::Transient { message, retry_after, jitter }) => {
+                let pause = self.plan.backoff.pause(attempt + 1, retry_after, jitter).filter(|_| attempt < self.plan.attempts);
+                pause.map_or(Finish::Failed { message: message.clone() }, |pause| Finish::Retry { message, until: now.after(pause) })
+            }
+        };
+        Fact::Answered { attempt, finish }
+    }
+}
+
+/// What guards are handed, and what they may touch.
+impl Run {
+    fn input(&self, stage: Stage, index: usize) -> Input<'_> {
+        let guard = &self.plan.pipeline.at(stage)[index];
+        let params = || Label { key: "params".into(), value: Value::Object(self.request.params.clone()).to_string() };
+        Input {
+            step: self.step(),
+            guard,
+            stage,
+            run: self.id,
+            route: &self.plan.route,
+            model: &self.plan.model,
+            principal: &self.principal,
+            time: self.updated_at,
+            metadata: &self.request.metadata,
+            context: if self.request.params.is_empty() { vec![] } else { vec![params()] },
+            labels: &self.labels,
+            memory: self.memory.get(&guard.name).map(String::as_str),
+            tools: &self.request.tools,
+            messages: self.view(stage, guard).into_iter().filter_map(|index| self.message(index)).collect(),
+        }
+    }
+
+    fn call(&self, attempt: u32) -> Call<'_> {
+        Call {
+            step: self.step(),
+            attempt,
+            provider: &self.plan.provider,
+            model: &self.plan.model,
+            messages: &self.request.messages,
+            tools: &self.request.tools,
+            params: &self.request.params,
+            idempotency_key: self.id,
+        }
+    }
+
+    /// The conversation, with the reply after the last message.
+    fn message(&self, index: usize) -> Option<&Message> {
+        let reply = || self.reply.as_ref().map(|it| &it.message).filter(|_| index == self.request.messages.len());
+        self.request.messages.get(index).or_else(reply)
+    }
+
+    fn message_mut(&mut self, index: usize) -> Option<&mut Message> {
+        let count = self.request.messages.len();
+        match index == count {
+            true => self.reply.as_mut().map(|it| &mut it.message),
+            false => self.request.messages.get_mut(index),
+        }
+    }
+
+    fn whole(&self, stage: Stage) -> Vec<usize> {
+        (0..self.request.messages.len() + usize::from(stage.follows_the_reply())).collect()
+    }
+
+    /// Which messages this guard is handed: all, or of scope `message` those of its stage on which it has no verdict yet. The
+    /// reply is always handed over whole: `tool_call` and `egress` look at different sides of it.
+    fn view(&self, stage: Stage, guard: &Guard) -> Vec<usize> {
+        let reply = self.request.messages.len();
+        let known = self.judged.get(&guard.name);
+        let holds = |index: usize| known.and_then(|it| it.get(&index)) == Some(&self.revisions[index]);
+        let belongs = |index: usize| match stage {
+            Stage::Ingress => !holds(index),
+            Stage::ToolResult => !holds(index) && self.request.messages[index].role == Role::Tool,
+            Stage::ToolCall | Stage::Egress => index == reply,
+        };
+        match guard.scope {
+            Scope::Conversation => self.whole(stage),
+            Scope::Message => self.whole(stage).into_iter().filter(|index| belongs(*index)).collect(),
+        }
+    }
+
+    fn verdict_holds(&mut self, guard: &Guard, view: &[usize]) {
+        if guard.scope == Scope::Message {
+            let known = self.judged.entry(guard.name.clone()).or_default();
+            known.extend(view.iter().map(|index| (*index, self.revisions[*index])));
+        }
+    }
+
+    /// Checks a report and turns its places into those of the whole conversation.
+    fn place(&self, mut report: Report, stage: Stage, guard: &Guard, view: &[usize]) -> Result<Report, ReportError> {
+        for finding in &mut report.findings {
+            finding.at = whole_place(finding.at, view)?;
+            self.check_range(finding.at, finding.start, finding.end)?;
+            if let Some(score) = finding.score.filter(|score| !(0.0..=1.0).contains(score)) {
+                return Err(ReportError::Score(score));
+            }
+        }
+        match &mut report.verdict {
+            Verdict::Sanitize(edits) => {
+                for edit in edits.iter_mut() {
+                    edit.at = whole_place(edit.at, view)?;
+                }
+                self.check_edits(edits, stage, view)?;
+            }
+            Verdict::RequireApproval(question) => {
+                let lists = self.lists(guard, question).map_err(ReportError::Question)?;
+                let required = guard.approval.required.max(question.required);
+                unreachable(&lists, required, self.excluded(guard)).map_or(Ok(()), |why| Err(ReportError::Question(why)))?;
+            }
+            Verdict::Allow | Verdict::Block(_) => {}
+        }
+        Ok(report)
+    }
+
+    fn check_edits(&self, edits: &[Edit], stage: Stage, view: &[usize]) -> Result<(), ReportError> {
+        let mut sorted: Vec<&Edit> = edits.iter().collect();
+        sorted.sort_by_key(|edit| (edit.at, edit.start, edit.end));
+        for edit in &sorted {
+            self.check_range(edit.at, edit.start, edit.end)?;
+            match () {
+                _ if !self.may_edit(edit.at, stage, view) => return Err(ReportError::Forbidden(edit.at, stage)),
+                _ if edit.text.contains('\0') => return Err(ReportError::Nul),
+                _ => {}
+            }
+        }
+        // Two insertions at one byte have no order, so they overlap, too.
+        let clash = |pair: &&[&Edit]| pair[0].at == pair[1].at && (pair[1].start < pair[0].end || pair[1].start == pair[0].start);
+        sorted.windows(2).find(clash).map_or(Ok(()), |pair| Err(ReportError::Overlap(pair[1].at)))
+    }
+
+    fn may_edit(&self, at: Place, stage: Stage, view: &[usize]) -> bool {
+        let reply = self.request.messages.len();
+        match (stage, at) {
+            (Stage::Ingress, Place::Tool(_)) => true,
+            (_, Place::Tool(_)) => false,
+            (_, Place::Part { message, .. } | Place::Arguments { message, .. }) if !view.contains(&(message as usize)) => false,
+            (Stage::Ingress, _) => true,
+            (Stage::ToolResult, Place::Part { message, .. } | Place::Arguments { message, .. }) => {
+                self.message(message as usize).is_some_and(|it| it.role == Role::Tool)
+            }
+            (Stage::ToolCall, place) => matches!(place, Place::Arguments { message, .. } if message as usize == reply),
+            (Stage::Egress, place) => matches!(place, Place::Part { message, .. } if message as usize == reply),
+        }
+    }
+
+    fn check_range(&self, at: Place, start: u32, end: u32) -> Result<(), ReportError> {
+        let text = self.text(at).ok_or(ReportError::NoText(at))?;
+        let whole = text.get(start as usize..end as usize).is_some();
+        if whole { Ok(()) } else { Err(ReportError::Range { at, start, end, length: text.len() }) }
+    }
+
+    /// The text at a place of the whole conversation.
+    pub fn text(&self, at: Place) -> Option<&str> {
+        match at {
+            Place::Tool(index) => self.request.tools.get(index as usize).map(|it| it.description.as_deref().unwrap_or_default()),
+            Place::Arguments { message, call } => {
+                self.message(message as usize)?.tool_calls.get(call as usize).map(|it| it.arguments.as_str())
+            }
+            Place::Part { message, part } => match self.message(message as usize)?.parts().nth(part as usize)? {
+                PartView::Text(text) => Some(text),
+                PartView::Media { .. } | PartView::Other(_) => None,
+            },
+        }
+    }
+
+    fn text_mut(&mut self, at: Place) -> Option<&mut String> {
+        match at {
+            Place::Tool(index) => self.request.tools.get_mut(index as usize).map(|it| it.description.get_or_insert_default()),
+            Place::Arguments { message, call } => {
+                self.message_mut(message as usize)?.tool_calls.get_mut(call as usize).map(|it| &mut it.arguments)
+            }
+            Place::Part { message, part } => self.message_mut(message as usize)?.text_mut(part as usize),
+        }
+    }
+
+    /// Makes edits that were checked. From the back, so that the places of those before stay right.
+    fn edit(&mut self, edits: &[Edit]) {
+        let mut sorted: Vec<&Edit> = edits.iter().collect();
+        sorted.sort_by_key(|edit| (edit.at, std::cmp::Reverse(edit.start)));
+        for edit in sorted {
+            if let Some(text) = self.text_mut(edit.at) {
+                text.replace_range(edit.start as usize..edit.end as usize, &edit.text);
+            }
+            if let Place::Part { message, .. } | Place::Arguments { message, .. } = edit.at {
+                self.revisions[message as usize] += 1;
+            }
+        }
+    }
+}
+
+/// Who may decide, and on what.
+impl Run {
+    fn excluded(&self, guard: &Guard) -> Option<&str> {
+        (!guard.approval.self_approval).then_some(self.principal.id.as_str())
+    }
+
+    /// The lists that are not empty: of the configuration, of the request, of the guard's question.
+    fn lists(&self, guard: &Guard, question: &Question) -> Result<Vec<Vec<Approver>>, String> {
+        let asked: Result<Vec<Approver>, _> = question.approvers.iter().map(|it| it.parse()).collect();
+        let lists = [
+            guard.approval.approvers.clone(),
+            self.request.approvers.clone(),
+            asked.map_err(|error: crate::ApproverError| error.to_string())?,
+        ];
+        Ok(lists.into_iter().filter(|list| !list.is_empty()).collect())
+    }
+
+    /// Digest of exactly what people are shown and what is let through.
+    fn shown(&self, stage: Stage, guard: &Guard) -> Digest {
+        let (request, reply) = (self.content(Stage::Ingress), self.reply.as_ref().map(|_| self.content(Stage::Egress)));
+        let reply = reply.map_or(vec![], |it| it.0.to_vec());
+        let fields: [&[u8]; 7] = [
+            stage.name().as_bytes(),
+            guard.name.as_bytes(),
+            &guard.component.0,
+            &guard.settings.0,
+            &self.plan.digest().0,
+            &request.0,
+            &reply,
+        ];
+        self.salted(&fields)
+    }
+
+    /// HMAC-SHA-256 under the run's salt, each field length-prefixed.
+    fn salted(&self, fields: &[&[u8]]) -> Digest {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.salt.0).expect("HMAC takes keys of any length");
+        for field in fields {
+            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update(field);
+        }
+        Digest(mac.finalize().into_bytes().into())
+    }
+
+    /// What must hold of a checkpoint that comes from outside, so that nothing in here can panic on it.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let messages = self.request.messages.len() + usize::from(self.reply.is_some());
+        let asks =
+            |stage: Stage, guard: usize| guard < self.plan.pipeline.at(stage).len() && (!stage.follows_the_reply() || self.reply.is_some());
+        match &self.phase {
+            _ if self.revisions.len() != messages => Err("revisions do not fit the messages"),
+            _ if self.history.is_empty() => Err("no history"),
+            Phase::Judging { stage, guard } if !asks(*stage, *guard) => Err("no such guard"),
+            Phase::Awaiting { stage, guard, .. } if !asks(*stage, *guard) => Err("no such guard"),
+            Phase::Awaiting { approval, .. } if self.approvals.last().map(|it| it.id) != Some(*approval) => Err("no such question"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn whole_place(at: Place, view: &[usize]) -> Result<Place, ReportError> {
+    let find = |message: u32| view.get(message as usize).map(|index| *index as u32).ok_or(ReportError::NoText(at));
+    Ok(match at {
+        Place::Tool(_) => at,
+        Place::Part { message, part } => Place::Part { message: find(message)?, part },
+        Place::Arguments { message, call } => Place::Arguments { message: find(message)?, call },
+    })
+}
