@@ -1,0 +1,44 @@
+# Each line is a cargo or aegis command; what is missing is set up first.
+# One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once.
+.PHONY: dev build test lint examples guards audit setup setup-tests clean
+
+AEGIS := target/debug/aegis
+
+dev: build                 ## start the server, ready for the walkthrough
+	$(AEGIS) dev
+
+build: setup
+	cargo build --workspace --locked
+
+test: setup-tests          ## set up what is missing, run every test
+	cargo build --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
+	cd sdk/rust && cargo test --locked
+	cd guards && cargo test --locked --workspace
+
+examples: build            ## run every example against the real binary
+	for example in examples/*/run.sh; do bash "$$example" || exit 1; done
+
+guards: build              ## build the standard guards anew
+	$(AEGIS) guard build guards/sensitive-topic -o guards/sensitive_topic.wasm
+	cd guards && sha256sum sensitive_topic.wasm > sensitive_topic.wasm.sha256
+
+lint: setup-lint           ## what CI demands beside the tests
+	cargo fmt --all --check
+	cd sdk/rust && cargo fmt --check
+	cd guards && cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --locked --offline check bans licenses sources
+
+audit: setup-lint          ## known advisories; needs the network
+	cargo deny --locked check advisories
+
+setup:
+	scripts/setup.sh
+
+setup-tests:
+	scripts/setup.sh --tests
+
+.PHONY: setup-lint
+setup-lint:
+	scripts/setup.sh --lint

@@ -1,0 +1,226 @@
+//! A host under test: the real binary in a folder of its own, on a port of its own.
+
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The guard, the route and the fake provider that most tests need; `{auth}` is filled in.
+pub(crate) const CONFIG: &str = r#"
+providers:
+  fake: {type: fake, response: "the reply"}
+guardrails:
+  sensitive-topic:
+    component: {guards}/sensitive_topic.wasm
+    settings: {phrases: ["financial advice"]}
+pipeline: {ingress: [sensitive-topic]}
+routes:
+  default: {provider: fake}
+persistence: {type: sqlite, path: aegis.db}
+auth: {type: {auth}}
+server: {cache_dir: {cache}}
+"#;
+
+/// Fills in what differs from machine to machine. One compile cache serves all tests.
+pub(crate) fn config(auth: &str) -> String {
+    let cache = target().join("test-cache");
+    CONFIG
+        .replace("{guards}", &root().join("guards").display().to_string())
+        .replace("{cache}", &cache.display().to_string())
+        .replace("{auth}", auth)
+}
+
+pub(crate) struct Host {
+    pub(crate) dir: TempDir,
+    pub(crate) url: String,
+    child: Child,
+    client: Client,
+}
+
+impl Host {
+    /// `aegis serve` on `config`, ready to answer.
+    pub(crate) async fn start(config: &str) -> Host {
+        let dir = TempDir::new().expect("a temporary folder");
+        std::fs::write(dir.path().join("aegis.yaml"), config).expect("the folder is writable");
+        Host::start_in(dir).await
+    }
+
+    /// The same on a folder that is there already.
+    pub(crate) async fn start_in(dir: TempDir) -> Host {
+        let (child, url) = spawn(&dir);
+        let mut host = Host { dir, url, child, client: client() };
+        host.ready().await;
+        host
+    }
+
+    async fn ready(&mut self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|it| it.status() == 200).eq(&false) {
+            let exited = self.child.try_wait().expect("the host is our child");
+            assert!(exited.is_none() && Instant::now() < until, "the host is not ready ({exited:?}):\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the host has said on stderr so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL, then a new process on the same folder.
+    pub(crate) async fn crash_and_restart(mut self) -> Host {
+        self.kill();
+        let (child, url) = spawn(&self.dir);
+        self.child = child;
+        self.url = url;
+        self.ready().await;
+        self
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the host is our child");
+        self.child.wait().expect("the host is our child");
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill is there");
+        assert!(status.success());
+    }
+
+    /// Waits until the host has ended by itself.
+    pub(crate) async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the host is our child") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the host does not end:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn call(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        read(self.request(key, method, path, body).await).await
+    }
+
+    pub(crate) async fn request(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> Response {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if !key.is_empty() {
+            request = request.bearer_auth(key);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        request.send().await.expect("the host answers")
+    }
+
+    pub(crate) async fn get(&self, key: &str, path: &str) -> (u16, Value) {
+        self.call(key, Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, key: &str, path: &str, body: Value) -> (u16, Value) {
+        self.call(key, Method::POST, path, Some(body)).await
+    }
+
+    /// A new run of one user message.
+    pub(crate) async fn submit(&self, key: &str, text: &str, more: Value) -> Value {
+        let mut body = json!({"messages": [{"role": "user", "content": text}]});
+        merge(&mut body, more);
+        let (status, run) = self.post(key, "/v1/runs", body).await;
+        assert_eq!(status, 200, "{run}");
+        run
+    }
+
+    /// Waits until the run has this status.
+    pub(crate) async fn settled(&self, key: &str, id: &str, status: &str) -> Value {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let (_, run) = self.get(key, &format!("/v1/runs/{id}?wait=5s")).await;
+            if run["status"] == status {
+                return run;
+            }
+            assert!(Instant::now() < until, "the run is not {status}: {run}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The binary with the folder's configuration, talking to this host.
+    pub(crate) fn aegis(&self, key: &str, args: &[&str]) -> Output {
+        let mut command = aegis(self.dir.path());
+        command.env("AEGIS_SERVER_URL", &self.url);
+        if !key.is_empty() {
+            command.env("AEGIS_API_KEY", key);
+        }
+        command.args(args).output().expect("the binary runs")
+    }
+
+    /// A new key, made by the command beside the running host.
+    pub(crate) fn key(&self, principal: &str, more: &[&str]) -> String {
+        let output = self.aegis("", &[&["keys", "create", "--principal", principal], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(dir: &TempDir) -> (Child, String) {
+    let port = free_port();
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).expect("the folder is writable");
+    let mut command = aegis(dir.path());
+    command.args(["serve", "--no-auth", "--listen", &format!("127.0.0.1:{port}")]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the binary starts");
+    (child, format!("http://127.0.0.1:{port}"))
+}
+
+/// The binary, in `folder`, without this machine's own settings.
+pub(crate) fn aegis(folder: &Path) -> Command {
+    let binary = std::env::var_os("AEGIS_BIN").map_or_else(|| target().join("debug/aegis"), PathBuf::from);
+    assert!(binary.exists(), "{} is not there: run `cargo build --workspace` first, as `make test` does", binary.display());
+    let mut command = Command::new(binary);
+    command.current_dir(folder).env_remove("AEGIS_API_KEY").env_remove("AEGIS_SERVER_URL");
+    command
+}
+
+/// A port that nobody uses at the moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has free ports").port()
+}
+
+/// The repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the repository")
+}
+
+/// Where cargo has put this test, and with it the binary.
+pub(crate) fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a file");
+    test.ancestors().nth(3).expect("target/debug/deps/test").to_owned()
+}
+
+pub(crate) fn client() -> Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().expect("it is the first"));
+    Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client")
+}
+
+pub(crate) async fn read(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("a body");
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn merge(into: &mut Value, more: Value) {
+    let (Value::Object(into), Value::Object(more)) = (into, more) else { return };
+    into.extend(more);
+}

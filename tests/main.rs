@@ -1,0 +1,11 @@
+//! Black-box tests: the real `aegis` binary, real guards, a real SQLite file, a real browser. Nothing in here knows a crate of
+//! the host but the kit, which builds guards.
+
+mod cli;
+mod durability;
+mod guards;
+mod host;
+mod house;
+mod page;
+mod provider;
+mod walkthrough;
