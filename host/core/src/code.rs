@@ -32,6 +32,9 @@ codes! {
     CFG_INVALID "AEG-CFG-001" "the configuration is wrong" "Something in it cannot be read, or does not fit together." "Each mistake is listed with its line and what to write instead; `aegis config check` reads it without starting.";
     CFG_SECRET "AEG-CFG-002" "a secret is missing" "A `secret://` that the configuration names cannot be resolved." "Set the environment variable or create the file that it names.";
     CFG_UNSUPPORTED "AEG-CFG-003" "not in this version" "The configuration asks for something that this version does not have." "Remove it, or use a version that has it.";
+    CLI_SERVER "AEG-CLI-001" "no answer from the server" "The command talks to a server, and nothing answers there, or something that is no Aegis." "Start one (`aegis dev`, `aegis serve`), or set `AEGIS_SERVER_URL` to where it runs.";
+    CLI_FILE "AEG-CLI-002" "a file cannot be read or written" "It is not there, is too large, holds something else, or belongs to somebody else." "Check the path and its rights.";
+    CLI_EXPECT "AEG-CLI-003" "another verdict than expected" "The guard judged, and `--expect` names another verdict." "Mend the guard, its settings or the expectation; the verdict and its findings are on stdout.";
     GRD_LOAD "AEG-GRD-001" "a guard cannot be loaded" "The file is not there, cannot be read, is too large, or is no WebAssembly component." "Check the path; `aegis guard inspect FILE` says what it is.";
     GRD_CONTRACT "AEG-GRD-002" "a guard does not keep to the contract" "The component does not export `aegis:guard/scanner@0.1.x`, or says something that the contract does not allow." "Build it against the WIT in `wit/`, for example with `aegis guard build`.";
     GRD_IMPORT "AEG-GRD-003" "a guard asks for something that is not granted" "Guards run in a sandbox with nothing in it." "Build the guard without those imports.";
@@ -53,6 +56,8 @@ codes! {
     RUN_LARGE "AEG-RUN-005" "the request is too large" "Requests are limited, so that nobody can fill the memory." "Send less, or raise `server.body_limit`.";
     RUN_APPROVERS "AEG-RUN-006" "the approvers can never agree" "More people are required than the lists of approvers leave." "Name more approvers, or require fewer.";
     RUN_GUARD_GONE "AEG-RUN-007" "a guard of this run is gone" "A run keeps the plan with which it began, and that names a guard component or settings that are not loaded any more." "Configure the guard again as it was before such runs go on, or send a new run.";
+    RUN_BLOCKED "AEG-RUN-008" "a guard blocked the run" "A guard has judged that this must not pass." "See the guard's reason; change what you ask for, or the guard's settings.";
+    RUN_DENIED "AEG-RUN-009" "the run was denied" "An approver said no, or nobody decided before the question expired." "See the comment; a new run asks anew.";
     SRV_NO_AUTH "AEG-SRV-001" "serve refused: no authentication" "Without authentication everybody may do everything." "Set `auth: {type: api_key}` and create a key with `aegis keys create`, or say `--no-auth`; `aegis dev` is for trying.";
     SRV_BUSY "AEG-SRV-002" "the server is busy or stopping" "No place became free in time, or it is shutting down." "Try again after the time in `Retry-After`.";
     SRV_NOT_FOUND "AEG-SRV-003" "there is nothing at this address" "No resource has this path, or it does not take this method." "`/openapi.json` lists every path and method.";
