@@ -145,7 +145,9 @@ impl Backoff {
     /// than `longest`. Jitter spreads runs that failed together: `jitter` per mille of the pause are taken off it.
     pub fn pause(&self, attempt: u32, retry_after: Option<u64>, jitter: u16) -> Option<u64> {
         let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(2).min(32)).min(self.longest);
-        let spread = doubled - doubled / 1000 * u64::from(jitter.min(500));
+        // The parts in turn, so that neither short pauses lose their jitter nor long ones overflow.
+        let jitter = u64::from(jitter.min(500));
+        let spread = doubled - doubled / 1000 * jitter - doubled % 1000 * jitter / 1000;
         let pause = retry_after.unwrap_or(0).max(spread);
         (pause <= self.longest).then_some(pause)
     }

@@ -327,7 +327,7 @@ impl Run {
         };
         for guard in Stage::ALL.iter().flat_map(|stage| run.plan.pipeline.at(*stage)) {
             let lists = [guard.approval.approvers.clone(), run.request.approvers.clone()];
-            if let Some(why) = unreachable(&lists, guard.approval.required, run.excluded(guard)) {
+            if let Some(why) = unreachable(&lists, required(guard, 0), run.excluded(guard)) {
                 return Err(why);
             }
         }
@@ -406,13 +406,15 @@ impl Run {
         edits: Vec<Edit>,
         now: Time,
     ) -> Result<Decision, Refused> {
-        if !self.entitles(who) {
-            return Err(Refused::NotAnApprover);
-        }
+        let now = now.max(self.updated_at);
         let asked = match approval {
             Some(id) => self.approvals.iter().find(|it| it.id == id),
             None => self.approvals.last(),
         };
+        // Whoever decided an earlier question may say so again, although the open one is not theirs.
+        if !asked.map_or_else(|| self.entitles(who), |asked| asked.entitles(who)) {
+            return Err(Refused::NotAnApprover);
+        }
         let mine = asked.and_then(|asked| asked.decisions.iter().find(|it| it.by == who.id));
         if mine.is_some_and(|mine| mine.choice == choice) && approval.is_some() {
             return Err(Refused::Repeated);
@@ -568,6 +570,7 @@ impl Run {
         let view = self.view(stage, &guard);
         let checked =
             result.and_then(|report| self.place(report, stage, &guard, &view).map_err(|error| GuardFailure::Contract(error.to_string())));
+        let looked = checked.is_ok();
         let (ruling, findings) = match checked {
             Err(failure) => (self.failed(failure, &guard), vec![]),
             Ok(report) => {
@@ -575,7 +578,7 @@ impl Run {
                 (self.ruled(report, stage, &guard, now), findings)
             }
         };
-        if matches!(ruling, Ruling::Allow | Ruling::Sanitize { .. } | Ruling::Monitored { .. }) {
+        if looked && matches!(ruling, Ruling::Allow | Ruling::Sanitize { .. } | Ruling::Monitored { .. }) {
             self.verdict_holds(&guard, &view);
         }
         Fact::Judged { stage, guard: guard.name, component: guard.component, settings: guard.settings, ruling, findings }
@@ -620,7 +623,7 @@ impl Run {
             stage,
             findings,
             approvers: self.lists(guard, &question).expect("`place` has read them"),
-            required: guard.approval.required.max(question.required).max(1),
+            required: required(guard, question.required),
             prompt: question.prompt,
             excluded: self.excluded(guard).map(String::from),
             decisions: vec![],
@@ -773,7 +776,7 @@ impl Run {
             }
             Verdict::RequireApproval(question) => {
                 let lists = self.lists(guard, question).map_err(ReportError::Question)?;
-                let required = guard.approval.required.max(question.required);
+                let required = required(guard, question.required);
                 unreachable(&lists, required, self.excluded(guard)).map_or(Ok(()), |why| Err(ReportError::Question(why)))?;
             }
             Verdict::Allow | Verdict::Block(_) => {}
@@ -914,6 +917,11 @@ impl Run {
             _ => Ok(()),
         }
     }
+}
+
+/// So many people: a question can raise what the configuration says, and nobody at all is never enough.
+fn required(guard: &Guard, asked: u32) -> u32 {
+    guard.approval.required.max(asked).max(1)
 }
 
 fn whole_place(at: Place, view: &[usize]) -> Result<Place, ReportError> {
