@@ -1,0 +1,231 @@
+//! A store without a disk: what it holds ends with the process. For trying and for tests; it keeps to every promise but
+//! that of surviving.
+
+use crate::{
+    ApprovalFilter, CheckReport, CommitError, Description, Key, Keys, LedgerLine, NewKey, Page, Paged, Position, RunFilter, Runs, Session,
+    StoreError, Upkeep, Verifier,
+};
+use aegis_core::{Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, Run, RunId, Status, Time};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Runs, ledger, keys and sessions in memory.
+#[derive(Debug)]
+pub struct Memory {
+    world: Arc<Mutex<World>>,
+    host: u64,
+}
+
+#[derive(Debug)]
+struct World {
+    hosts: u64,
+    runs: BTreeMap<RunId, Kept>,
+    lines: Vec<LedgerLine>,
+    link: Link,
+    keys: Vec<(Digest, Key)>,
+    sessions: BTreeMap<Digest, Session>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    host: u64,
+    checkpoint: Checkpoint,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::new()
+    }
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Memory {
+        let world =
+            World { hosts: 1, runs: BTreeMap::new(), lines: vec![], link: Link::first("memory"), keys: vec![], sessions: BTreeMap::new() };
+        Memory { world: Arc::new(Mutex::new(world)), host: 1 }
+    }
+
+    /// The same store as the next host finds it after this one has died: what was unfinished can be claimed.
+    pub fn heir(&self) -> Memory {
+        let mut world = self.world();
+        world.hosts += 1;
+        Memory { world: self.world.clone(), host: world.hosts }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn write(&self, commit: Commit, creates: bool) -> Result<(), CommitError> {
+        let entries: Vec<Vec<u8>> = commit.entries.iter().map(crate::ledger::bytes).collect();
+        let (id, mut world) = (commit.checkpoint.run, self.world());
+        let stored = world.runs.get(&id).map_or(0, |it| it.checkpoint.version);
+        if creates != (stored == 0) || commit.checkpoint.version != stored + 1 {
+            return Err(CommitError::Conflict);
+        }
+        world.runs.insert(id, Kept { host: self.host, checkpoint: commit.checkpoint });
+        entries.into_iter().for_each(|entry| world.append(entry));
+        Ok(())
+    }
+
+    /// Newest first.
+    fn list(&self, page: &Page, wanted: impl Fn(&Checkpoint) -> bool) -> Result<Paged<Run>, StoreError> {
+        let world = self.world();
+        let before = world.runs.iter().rev().filter(|(id, _)| page.after.is_none_or(|after| **id < after));
+        let found = before.map(|(_, kept)| &kept.checkpoint).filter(|it| wanted(it)).take(page.limit.saturating_add(1));
+        Ok(Paged::cut(found.map(read).collect::<Result<_, _>>()?, page.limit))
+    }
+}
+
+impl World {
+    fn append(&mut self, entry: Vec<u8>) {
+        let (n, hash) = (self.link.n, self.link.seal(&entry));
+        self.lines.push(LedgerLine { stream: self.link.stream.clone(), n, entry, hash });
+        self.link = self.link.clone().next(hash);
+    }
+
+    fn valid_key(&self, id: &str) -> Option<&Key> {
+        self.keys.iter().map(|(_, key)| key).find(|key| key.id == id && key.revoked_at.is_none())
+    }
+}
+
+fn read(checkpoint: &Checkpoint) -> Result<Run, StoreError> {
+    Run::decode(&checkpoint.bytes).map_err(|error| StoreError::unreadable(checkpoint.run, error))
+}
+
+/// Whether every list of the open question names `who`.
+fn asks(checkpoint: &Checkpoint, who: &Principal) -> bool {
+    let names: Vec<Approver> = who.names().collect();
+    let named = |list: &Vec<Approver>| list.iter().any(|it| names.contains(it));
+    checkpoint.approval.as_ref().is_some_and(|it| it.lists.iter().all(named))
+}
+
+fn excludes(checkpoint: &Checkpoint, who: &Principal) -> bool {
+    checkpoint.approval.as_ref().is_some_and(|it| it.excluded.contains(&who.id))
+}
+
+#[async_trait]
+impl Runs for Memory {
+    async fn run_create(&self, commit: Commit) -> Result<(), CommitError> {
+        self.write(commit, true)
+    }
+
+    async fn run_commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.write(commit, false)
+    }
+
+    async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.world().runs.get(&id).map(|kept| read(&kept.checkpoint)).transpose()
+    }
+
+    async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        let visible = |it: &Checkpoint, who: &Principal| who.is(PrincipalRole::Admin) || it.principal == who.id || asks(it, who);
+        self.list(page, |it| {
+            filter.status.is_none_or(|status| it.status == status)
+                && filter.route.as_ref().is_none_or(|route| it.route == *route)
+                && filter.principal.as_ref().is_none_or(|principal| it.principal == *principal)
+                && filter.visible_to.as_ref().is_none_or(|who| visible(it, who))
+        })
+    }
+
+    async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let mut world = self.world();
+        let open = |status| matches!(status, Status::Pending | Status::Running);
+        let left = world.runs.iter_mut().filter(|(_, it)| it.host != self.host && open(it.checkpoint.status));
+        let claim = |(id, kept): (&RunId, &mut Kept)| {
+            kept.host = self.host;
+            *id
+        };
+        Ok(left.take(limit).map(claim).collect())
+    }
+
+    async fn run_due(&self, now: Time, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let world = self.world();
+        let paused = world.runs.values().map(|it| &it.checkpoint).filter(|it| it.status == Status::Paused);
+        let mut due: Vec<(Time, RunId)> = paused.filter_map(|it| Some((it.due.filter(|due| *due <= now)?, it.run))).collect();
+        due.sort();
+        Ok(due.into_iter().take(limit).map(|(_, id)| id).collect())
+    }
+
+    async fn approval_list(&self, filter: &ApprovalFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        let who = &filter.decidable_by;
+        self.list(page, |it| asks(it, who) && !excludes(it, who))
+    }
+
+    async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
+        let world = self.world();
+        let read = usize::try_from(after.of(&world.link.stream)).unwrap_or(usize::MAX);
+        Ok(world.lines.iter().skip(read).take(limit).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Keys for Memory {
+    async fn key_create(&self, key: &NewKey) -> Result<(), CommitError> {
+        let mut world = self.world();
+        if world.keys.iter().any(|(hash, it)| *hash == key.hash || it.id == key.id) {
+            return Err(CommitError::Conflict);
+        }
+        let NewKey { id, hash, principal, created_at } = key.clone();
+        world.keys.push((hash, Key { id, principal, created_at, revoked_at: None }));
+        Ok(())
+    }
+
+    async fn key_find(&self, hash: Digest) -> Result<Option<Key>, StoreError> {
+        let world = self.world();
+        Ok(world.keys.iter().find(|(it, key)| *it == hash && key.revoked_at.is_none()).map(|(_, key)| key.clone()))
+    }
+
+    async fn key_list(&self) -> Result<Vec<Key>, StoreError> {
+        Ok(self.world().keys.iter().map(|(_, key)| key.clone()).collect())
+    }
+
+    async fn key_revoke(&self, id: &str, now: Time) -> Result<bool, StoreError> {
+        let mut world = self.world();
+        let key = world.keys.iter_mut().map(|(_, key)| key).find(|key| key.id == id && key.revoked_at.is_none());
+        Ok(key.map(|key| key.revoked_at = Some(now)).is_some())
+    }
+
+    async fn session_create(&self, session: &Session, now: Time) -> Result<(), CommitError> {
+        let mut world = self.world();
+        world.sessions.retain(|_, it| it.expires_at > now);
+        if world.valid_key(&session.key).is_none() || world.sessions.contains_key(&session.hash) {
+            return Err(CommitError::Conflict);
+        }
+        world.sessions.insert(session.hash, session.clone());
+        Ok(())
+    }
+
+    async fn session_find(&self, hash: Digest, now: Time) -> Result<Option<(Session, Key)>, StoreError> {
+        let world = self.world();
+        let session = world.sessions.get(&hash).filter(|it| it.expires_at > now);
+        Ok(session.and_then(|it| Some((it.clone(), world.valid_key(&it.key)?.clone()))))
+    }
+
+    async fn session_delete(&self, hash: Digest) -> Result<(), StoreError> {
+        self.world().sessions.remove(&hash);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Upkeep for Memory {
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        let world = self.world();
+        let mut report = CheckReport { runs: world.runs.len() as u64, lines: world.lines.len() as u64, faults: vec![] };
+        let mut verifier = Verifier::default();
+        for line in &world.lines {
+            verifier.follow(line).unwrap_or_else(|fault| report.fault(fault));
+        }
+        for kept in world.runs.values() {
+            read(&kept.checkpoint).map_or_else(|error| report.fault(error.to_string()), drop);
+        }
+        Ok(report)
+    }
+
+    fn describe(&self) -> Description {
+        Description { kind: "memory", path: None, stream: self.world().link.stream.clone() }
+    }
+}
