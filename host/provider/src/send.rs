@@ -225,7 +225,7 @@ pub(crate) fn failed(status: u16, retry_after: Option<Duration>, code: Option<&'
 
 fn advice(status: u16) -> &'static str {
     match status {
-        300..400 => ", a redirect, which is not followed: write the final address as base_url",
+        300..=399 => ", a redirect, which is not followed: write the final address as base_url",
         401 | 403 => ": check api_key and what it may do",
         404 => ": check base_url and model",
         413 => ": the request is too large for it",
