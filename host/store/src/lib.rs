@@ -1,20 +1,25 @@
 //! Keeps runs, their ledger, keys and sessions. Moves no run: what may happen to one is the core's business, and a
 //! store only writes down what it is handed, completely or not at all.
 //!
-//! [`Store`] is what a host needs; [`Memory`] is one, and one suite of tests holds for all of them.
+//! [`Store`] is what a host needs; [`Memory`] and [`Sqlite`] are stores, and one suite of tests holds for both.
 
 mod error;
 mod keys;
 mod ledger;
 mod memory;
 mod runs;
+mod sqlite;
 mod upkeep;
+
+#[cfg(test)]
+mod conformance;
 
 pub use error::{CommitError, StoreError};
 pub use keys::{Key, Keys, NewKey, Session};
 pub use ledger::{LedgerLine, Position, Verifier};
 pub use memory::Memory;
 pub use runs::{ApprovalFilter, Page, Paged, RunFilter, Runs};
+pub use sqlite::{Access, Sqlite};
 pub use upkeep::{CheckReport, Description, Upkeep};
 
 /// All that a host needs of a store.

@@ -229,3 +229,18 @@ impl Upkeep for Memory {
         Description { kind: "memory", path: None, stream: self.world().link.stream.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+    use crate::conformance::{Place, conformance};
+
+    impl Place for Memory {
+        fn open(&self) -> Arc<dyn Store> {
+            Arc::new(self.heir())
+        }
+    }
+
+    conformance!(Memory::new());
+}

@@ -1,0 +1,483 @@
+//! What every store has to keep to, as tests over a place where stores can be opened: [`conformance!`] makes them for one.
+
+use crate::{ApprovalFilter, CommitError, NewKey, Page, Position, RunFilter, Session, Store, Verifier};
+use aegis_core::{
+    Answer, ApprovalRule, Approver, Backoff, Choice, Commit, Digest, Entry, Event, Guard, Message, Mode, OnFailure, OnUnknown, Plan,
+    Principal, PrincipalRole, Question, Report, Request, Role, Run, RunId, Scope, Stages, Status, Time, Usage, Verdict,
+};
+use std::sync::Arc;
+
+/// Where a store lives. Opening it again is what the next host does after the one before has died.
+pub(crate) trait Place {
+    fn open(&self) -> Arc<dyn Store>;
+}
+
+macro_rules! conformance {
+    ($place:expr) => {
+        $crate::conformance::conformance!($place;
+            a_created_run_is_fetched_as_it_was
+            a_commit_replaces_the_version_before_and_no_other
+            of_many_commits_of_one_version_one_wins
+            a_conflict_changes_nothing_and_spoils_nothing
+            what_was_committed_is_there_for_the_next_host
+            pages_go_from_new_to_old_and_stay_the_same
+            lists_are_filtered
+            runs_are_listed_for_those_who_may_see_them
+            open_questions_are_listed_for_those_who_may_decide
+            a_team_is_not_a_principal_of_that_name
+            unfinished_runs_are_claimed_once_by_the_next_host
+            due_are_paused_runs_whose_question_has_expired
+            the_ledger_is_one_chain_over_all_runs_and_hosts
+            a_page_of_the_ledger_is_the_same_when_fetched_twice
+            keys_are_found_until_they_are_revoked
+            sessions_end_by_themselves_and_with_their_key
+            a_check_of_a_sound_store_finds_nothing
+        );
+    };
+    ($place:expr; $($test:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            $crate::conformance::$test(&$place).await;
+        }
+    )*};
+}
+pub(crate) use conformance;
+
+const ALL: Page = Page { limit: 1000, after: None };
+
+fn principal(id: &str, teams: &[&str], roles: &[PrincipalRole]) -> Principal {
+    Principal { id: id.into(), teams: teams.iter().map(|it| it.to_string()).collect(), roles: roles.to_vec() }
+}
+
+fn guard(required: u32, self_approval: bool) -> Guard {
+    let approval = ApprovalRule { approvers: vec![], required, expires_after: 1000, self_approval };
+    let (component, settings) = (Digest::of(b"component"), Digest::of(b"{}"));
+    let (scope, mode, on_failure) = (Scope::Conversation, Mode::Enforce, OnFailure::Block);
+    Guard { name: "careful".into(), component, settings, scope, mode, on_failure, approval }
+}
+
+fn plan(route: &str, ingress: Vec<Guard>) -> Plan {
+    Plan {
+        route: route.into(),
+        provider: "fake".into(),
+        model: String::new(),
+        pipeline: Stages { ingress, ..Stages::default() },
+        attempts: 1,
+        backoff: Backoff::default(),
+        on_unknown: OnUnknown::Retry,
+    }
+}
+
+/// The `n`th run, created by `who` at `n` milliseconds, before its guard or, without one, before its provider.
+fn run(n: u16, who: &str, plan: Plan, approvers: &[&str]) -> Run {
+    let mut random = [0; 10];
+    random[8..].copy_from_slice(&n.to_be_bytes());
+    let approvers = approvers.iter().map(|it| it.parse().expect("an approver")).collect();
+    let messages = vec![Message::text(Role::User, format!("message {n}"))];
+    let request = Request { messages, approvers, ..Request::default() };
+    let now = Time(u64::from(n));
+    let who = principal(who, &[], &[PrincipalRole::User]);
+    Run::new(RunId::new(now, random), plan, request, who, false, [7; 32], now).expect("approvers who can be found")
+}
+
+/// Without guards: it wants its provider, and is committed as `running`.
+pub(crate) fn plain(n: u16) -> Run {
+    run(n, "ada", plan("default", vec![]), &[])
+}
+
+/// Its guard has asked.
+fn asking(n: u16, who: &str, guard: Guard, approvers: &[&str], more: &[&str]) -> Run {
+    let mut run = run(n, who, plan("default", vec![guard]), approvers);
+    let approvers = more.iter().map(|it| it.to_string()).collect();
+    let question = Question { prompt: "May it?".into(), approvers, required: 0 };
+    let step = run.history().len() as u64;
+    run.handle(Event::Judged { step, result: Ok(Report::of(Verdict::RequireApproval(question))) }, run.created_at()).expect("a question");
+    assert_eq!(run.status(), Status::Paused);
+    run
+}
+
+fn paused(n: u16) -> Run {
+    asking(n, "ada", guard(1, true), &[], &[])
+}
+
+fn decide(run: &mut Run, who: &Principal) {
+    let decision = run.decide(who, Choice::Approved, None, None, None, vec![], run.created_at()).expect("who may decide");
+    run.handle(Event::Decided(decision), run.created_at()).expect("an open question");
+}
+
+fn answer(run: &mut Run) {
+    let answer = Answer { message: Message::text(Role::Assistant, "yes"), finish_reason: None, usage: Usage::default() };
+    let step = run.history().len() as u64;
+    run.handle(Event::Answered { step, result: Ok(answer) }, run.created_at()).expect("a call that is under way");
+}
+
+async fn create(store: &Arc<dyn Store>, run: &mut Run) -> RunId {
+    store.run_create(run.commit()).await.expect("a new run");
+    run.id()
+}
+
+async fn commit(store: &Arc<dyn Store>, run: &mut Run) {
+    store.run_commit(run.commit()).await.expect("nobody was faster");
+}
+
+async fn listed(store: &Arc<dyn Store>, filter: RunFilter) -> Vec<RunId> {
+    store.run_list(&filter, &ALL).await.expect("a list").data.iter().map(Run::id).collect()
+}
+
+async fn seen_by(store: &Arc<dyn Store>, who: &Principal) -> Vec<RunId> {
+    listed(store, RunFilter { visible_to: Some(who.clone()), ..RunFilter::default() }).await
+}
+
+async fn asked_of(store: &Arc<dyn Store>, who: &Principal) -> Vec<RunId> {
+    let filter = ApprovalFilter { decidable_by: who.clone() };
+    store.approval_list(&filter, &ALL).await.expect("a list").data.iter().map(Run::id).collect()
+}
+
+pub(crate) async fn a_created_run_is_fetched_as_it_was(place: &impl Place) {
+    let (store, mut run) = (place.open(), paused(1));
+    assert_eq!(store.run_fetch(run.id()).await, Ok(None));
+    create(&store, &mut run).await;
+    assert_eq!(store.run_fetch(run.id()).await, Ok(Some(run)));
+}
+
+pub(crate) async fn a_commit_replaces_the_version_before_and_no_other(place: &impl Place) {
+    let (store, mut run) = (place.open(), plain(1));
+    let mut early = run.clone();
+    early.commit();
+    assert_eq!(store.run_commit(early.commit()).await, Err(CommitError::Conflict), "there is nothing to replace");
+    assert_eq!(store.run_create(early.commit()).await, Err(CommitError::Conflict), "a run begins with version 1");
+    let first = run.commit();
+    store.run_create(first.clone()).await.expect("a new run");
+    assert_eq!(store.run_create(first.clone()).await, Err(CommitError::Conflict), "created twice");
+    assert_eq!(store.run_commit(first).await, Err(CommitError::Conflict), "that version is there already");
+    answer(&mut run);
+    let mut skipping = run.clone();
+    skipping.commit();
+    assert_eq!(store.run_commit(skipping.commit()).await, Err(CommitError::Conflict), "a version is missing");
+    commit(&store, &mut run).await;
+    assert_eq!(run.status(), Status::Completed);
+    assert_eq!(store.run_fetch(run.id()).await, Ok(Some(run)));
+}
+
+pub(crate) async fn of_many_commits_of_one_version_one_wins(place: &impl Place) {
+    let (store, mut run) = (place.open(), plain(1));
+    create(&store, &mut run).await;
+    answer(&mut run);
+    let commit = run.commit();
+    let rivals = (0..64).map(|_| {
+        let (store, commit) = (store.clone(), commit.clone());
+        tokio::spawn(async move { store.run_commit(commit).await })
+    });
+    let mut won = 0;
+    for rival in rivals.collect::<Vec<_>>() {
+        match rival.await.expect("no panic") {
+            Ok(()) => won += 1,
+            Err(error) => assert_eq!(error, CommitError::Conflict),
+        }
+    }
+    assert_eq!(won, 1);
+    assert_eq!(ledger(&store).await.len(), 2, "the losers wrote nothing");
+}
+
+pub(crate) async fn a_conflict_changes_nothing_and_spoils_nothing(place: &impl Place) {
+    let store = place.open();
+    let mut first = plain(0);
+    create(&store, &mut first).await;
+    let doomed = { plain(0).commit() };
+    let works = (1..=100).map(|n| {
+        let (store, commit) = (store.clone(), if n % 2 == 0 { plain(n).commit() } else { doomed.clone() });
+        tokio::spawn(async move { store.run_create(commit).await })
+    });
+    for (n, work) in (1..).zip(works.collect::<Vec<_>>()) {
+        let expected = if n % 2 == 0 { Ok(()) } else { Err(CommitError::Conflict) };
+        assert_eq!(work.await.expect("no panic"), expected, "{n}");
+    }
+    assert_eq!(listed(&store, RunFilter::default()).await.len(), 51);
+    assert_eq!(ledger(&store).await.len(), 51);
+}
+
+pub(crate) async fn what_was_committed_is_there_for_the_next_host(place: &impl Place) {
+    let store = place.open();
+    let mut runs = [plain(1), paused(2)];
+    create(&store, &mut runs[0]).await;
+    create(&store, &mut runs[1]).await;
+    drop(store);
+    let store = place.open();
+    for run in runs {
+        assert_eq!(store.run_fetch(run.id()).await, Ok(Some(run)));
+    }
+}
+
+pub(crate) async fn pages_go_from_new_to_old_and_stay_the_same(place: &impl Place) {
+    let store = place.open();
+    let mut ids = vec![];
+    for n in 1..=7 {
+        ids.push(create(&store, &mut plain(n)).await);
+    }
+    let page = |after| {
+        let store = store.clone();
+        async move {
+            let page = store.run_list(&RunFilter::default(), &Page { limit: 3, after }).await.expect("a page");
+            (page.data.iter().map(Run::id).collect::<Vec<_>>(), page.next)
+        }
+    };
+    ids.reverse();
+    assert_eq!(page(None).await, (ids[..3].to_vec(), Some(ids[2])));
+    assert_eq!(page(Some(ids[2])).await, (ids[3..6].to_vec(), Some(ids[5])));
+    assert_eq!(page(Some(ids[5])).await, (ids[6..].to_vec(), None));
+    create(&store, &mut plain(8)).await;
+    assert_eq!(page(Some(ids[2])).await, (ids[3..6].to_vec(), Some(ids[5])), "a new run moves no other");
+    assert_eq!(page(Some(ids[6])).await, (vec![], None));
+    assert_eq!(page(Some(ids[3])).await, (ids[4..].to_vec(), None), "a full last page is the last");
+}
+
+pub(crate) async fn lists_are_filtered(place: &impl Place) {
+    let store = place.open();
+    let a = create(&store, &mut plain(1)).await;
+    let b = create(&store, &mut run(2, "bob", plan("payments", vec![]), &[])).await;
+    let c = create(&store, &mut paused(3)).await;
+    let none = RunFilter::default();
+    for (filter, expected) in [
+        (none.clone(), vec![c, b, a]),
+        (RunFilter { status: Some(Status::Running), ..none.clone() }, vec![b, a]),
+        (RunFilter { status: Some(Status::Paused), ..none.clone() }, vec![c]),
+        (RunFilter { status: Some(Status::Denied), ..none.clone() }, vec![]),
+        (RunFilter { route: Some("payments".into()), ..none.clone() }, vec![b]),
+        (RunFilter { principal: Some("ada".into()), ..none.clone() }, vec![c, a]),
+        (RunFilter { principal: Some("ada".into()), status: Some(Status::Running), ..none.clone() }, vec![a]),
+        (RunFilter { route: Some("' OR 1 --".into()), ..none }, vec![]),
+    ] {
+        assert_eq!(listed(&store, filter.clone()).await, expected, "{filter:?}");
+    }
+}
+
+pub(crate) async fn runs_are_listed_for_those_who_may_see_them(place: &impl Place) {
+    let store = place.open();
+    let risk = principal("rita", &["risk"], &[PrincipalRole::User]);
+    let mut asks_risk = asking(2, "ada", guard(1, true), &["team:risk"], &[]);
+    let (a, b) = (create(&store, &mut plain(1)).await, create(&store, &mut asks_risk).await);
+    let c = create(&store, &mut run(3, "rita", plan("default", vec![]), &[])).await;
+    assert_eq!(seen_by(&store, &principal("ada", &[], &[PrincipalRole::User])).await, [b, a]);
+    assert_eq!(seen_by(&store, &risk).await, [c, b]);
+    assert_eq!(seen_by(&store, &principal("eve", &[], &[PrincipalRole::User, PrincipalRole::Approver])).await, []);
+    assert_eq!(seen_by(&store, &principal("root", &[], &[PrincipalRole::Admin])).await, [c, b, a]);
+    let filter = RunFilter { visible_to: Some(risk.clone()), status: Some(Status::Paused), ..RunFilter::default() };
+    assert_eq!(listed(&store, filter).await, [b]);
+    let filter = RunFilter { visible_to: Some(risk.clone()), ..RunFilter::default() };
+    let page = store.run_list(&filter, &Page { limit: 1, after: None }).await.expect("a page");
+    assert_eq!((page.data[0].id(), page.next), (c, Some(c)));
+    let page = store.run_list(&filter, &Page { limit: 1, after: page.next }).await.expect("a page");
+    assert_eq!((page.data[0].id(), page.next), (b, None), "what the caller may not see takes no place on a page");
+    decide(&mut asks_risk, &risk);
+    commit(&store, &mut asks_risk).await;
+    assert_eq!(seen_by(&store, &risk).await, [c], "nothing is asked of the team any more");
+}
+
+pub(crate) async fn open_questions_are_listed_for_those_who_may_decide(place: &impl Place) {
+    let store = place.open();
+    let (user, approver) = ([PrincipalRole::User], [PrincipalRole::User, PrincipalRole::Approver]);
+    let a = create(&store, &mut asking(1, "ada", guard(1, false), &[], &[])).await;
+    let b = create(&store, &mut asking(2, "ada", guard(1, true), &["team:risk", "bob"], &["role:approver"])).await;
+    let mut two = asking(3, "eve", guard(2, true), &[], &["bob", "cid"]);
+    let c = create(&store, &mut two).await;
+    create(&store, &mut plain(4)).await;
+    for (who, expected) in [
+        (principal("ada", &[], &approver), vec![]),
+        (principal("ada", &["risk"], &approver), vec![b]),
+        (principal("bob", &[], &approver), vec![c, b, a]),
+        (principal("bob", &[], &user), vec![c]),
+        (principal("rita", &["risk"], &user), vec![]),
+        (principal("rita", &["risk", "legal"], &approver), vec![b, a]),
+        (principal("root", &[], &[PrincipalRole::Admin]), vec![]),
+        (principal("eve", &[], &[]), vec![]),
+    ] {
+        assert_eq!(asked_of(&store, &who).await, expected, "{who:?}");
+    }
+    let bob = principal("bob", &[], &approver);
+    let page =
+        store.approval_list(&ApprovalFilter { decidable_by: bob.clone() }, &Page { limit: 1, after: Some(c) }).await.expect("a page");
+    assert_eq!((page.data[0].id(), page.next), (b, Some(b)));
+    decide(&mut two, &bob);
+    commit(&store, &mut two).await;
+    assert_eq!(asked_of(&store, &bob).await, [b, a], "who has approved is not asked again");
+    assert_eq!(asked_of(&store, &principal("cid", &[], &user)).await, [c]);
+    decide(&mut two, &principal("cid", &[], &user));
+    commit(&store, &mut two).await;
+    assert_eq!(asked_of(&store, &principal("cid", &[], &user)).await, [], "nothing is asked any more");
+}
+
+pub(crate) async fn a_team_is_not_a_principal_of_that_name(place: &impl Place) {
+    let store = place.open();
+    create(&store, &mut asking(1, "ada", guard(1, true), &["team:risk"], &[])).await;
+    let b = create(&store, &mut asking(2, "ada", guard(1, true), &["risk"], &[])).await;
+    assert_eq!(asked_of(&store, &principal("team:risk", &[], &[])).await, []);
+    assert_eq!(asked_of(&store, &principal("risk", &[], &[])).await, [b]);
+    assert_eq!(
+        Approver::Principal("team:risk".into()).to_string(),
+        Approver::Team("risk".into()).to_string(),
+        "as text they look the same"
+    );
+}
+
+pub(crate) async fn unfinished_runs_are_claimed_once_by_the_next_host(place: &impl Place) {
+    let store = place.open();
+    let (mut done, mut resumed) = (plain(3), paused(4));
+    let a = create(&store, &mut plain(1)).await;
+    let b = create(&store, &mut run(2, "ada", plan("default", vec![guard(1, true)]), &[])).await;
+    create(&store, &mut done).await;
+    let d = create(&store, &mut resumed).await;
+    create(&store, &mut paused(5)).await;
+    answer(&mut done);
+    commit(&store, &mut done).await;
+    assert_eq!(store.run_claim(10).await, Ok(vec![]), "this host is alive");
+    drop(store);
+    let store = place.open();
+    let mut claimed = store.run_claim(1).await.expect("claims");
+    claimed.extend(store.run_claim(10).await.expect("claims"));
+    claimed.sort();
+    assert_eq!(claimed, [a, b]);
+    assert_eq!(store.run_claim(10).await, Ok(vec![]), "handed out once");
+    decide(&mut resumed, &principal("bob", &[], &[PrincipalRole::Approver]));
+    commit(&store, &mut resumed).await;
+    assert_eq!(store.run_claim(10).await, Ok(vec![]), "what this host has resumed is its own");
+    drop(store);
+    let mut claimed = place.open().run_claim(10).await.expect("claims");
+    claimed.sort();
+    assert_eq!(claimed, [a, b, d], "the next host finds them again");
+}
+
+pub(crate) async fn due_are_paused_runs_whose_question_has_expired(place: &impl Place) {
+    let store = place.open();
+    let (mut first, mut second) = (paused(1), paused(2));
+    let (a, b) = (create(&store, &mut first).await, create(&store, &mut second).await);
+    create(&store, &mut plain(3)).await;
+    let mut endless = guard(1, true);
+    endless.approval.expires_after = u64::MAX;
+    create(&store, &mut asking(4, "ada", endless, &[], &[])).await;
+    assert_eq!(store.run_due(Time(1000), 10).await, Ok(vec![]));
+    assert_eq!(store.run_due(Time(1001), 10).await, Ok(vec![a]));
+    assert_eq!(store.run_due(Time(1 << 50), 10).await, Ok(vec![a, b]), "what never expires is never due");
+    assert_eq!(store.run_due(Time(1 << 50), 1).await, Ok(vec![a]));
+    first.handle(Event::TimePassed, Time(1001)).expect("it has expired");
+    commit(&store, &mut first).await;
+    assert_eq!(store.run_due(Time(1 << 50), 10).await, Ok(vec![b]));
+}
+
+/// The whole ledger, which follows from its beginning.
+async fn ledger(store: &Arc<dyn Store>) -> Vec<Entry> {
+    let (mut position, mut verifier, mut entries) = (Position::default(), Verifier::default(), vec![]);
+    loop {
+        let lines = store.ledger_list(&position, 7).await.expect("lines");
+        for line in &lines {
+            verifier.follow(line).expect("an unbroken chain");
+            position.pass(line);
+            entries.push(serde_json::from_slice(&line.entry).expect("an entry"));
+        }
+        if lines.is_empty() {
+            return entries;
+        }
+    }
+}
+
+pub(crate) async fn the_ledger_is_one_chain_over_all_runs_and_hosts(place: &impl Place) {
+    let mut store = place.open();
+    let mut expected = vec![];
+    let mut write = |run: &mut Run| {
+        let Commit { checkpoint, entries } = run.commit();
+        expected.extend(entries.clone());
+        Commit { checkpoint, entries }
+    };
+    for n in 1..=10 {
+        let (mut one, mut other) = (plain(n), paused(100 + n));
+        store.run_create(write(&mut one)).await.expect("a new run");
+        store.run_create(write(&mut other)).await.expect("a new run");
+        answer(&mut one);
+        store.run_commit(write(&mut one)).await.expect("nobody was faster");
+        if n % 4 == 0 {
+            drop(store);
+            store = place.open();
+        }
+    }
+    assert_eq!(ledger(&store).await, expected);
+}
+
+pub(crate) async fn a_page_of_the_ledger_is_the_same_when_fetched_twice(place: &impl Place) {
+    let store = place.open();
+    for n in 1..=5 {
+        create(&store, &mut plain(n)).await;
+    }
+    let mut position = Position::default();
+    let first = store.ledger_list(&position, 2).await.expect("lines");
+    create(&store, &mut plain(6)).await;
+    assert_eq!(store.ledger_list(&position, 2).await, Ok(first.clone()));
+    first.iter().for_each(|line| position.pass(line));
+    let rest = store.ledger_list(&position, 100).await.expect("lines");
+    assert_eq!(rest.iter().map(|line| line.n).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    assert_eq!(rest[0].stream, store.describe().stream);
+}
+
+fn key(n: u8) -> NewKey {
+    let principal = principal(&format!("user-{n}"), &["risk"], &[PrincipalRole::User, PrincipalRole::Approver]);
+    NewKey { id: format!("key-{n}"), hash: Digest([n; 32]), principal, created_at: Time(u64::from(n)) }
+}
+
+pub(crate) async fn keys_are_found_until_they_are_revoked(place: &impl Place) {
+    let store = place.open();
+    for n in [2, 1] {
+        store.key_create(&key(n)).await.expect("a new key");
+    }
+    let same_id = NewKey { hash: Digest([9; 32]), ..key(1) };
+    let same_hash = NewKey { id: "other".into(), ..key(1) };
+    assert_eq!(store.key_create(&same_id).await, Err(CommitError::Conflict));
+    assert_eq!(store.key_create(&same_hash).await, Err(CommitError::Conflict));
+    let found = store.key_find(key(1).hash).await.expect("an answer").expect("a key");
+    assert_eq!((found.id, found.principal, found.revoked_at), (key(1).id, key(1).principal, None));
+    assert_eq!(store.key_find(Digest([9; 32])).await, Ok(None));
+    assert_eq!(store.key_revoke("key-1", Time(5)).await, Ok(true));
+    assert_eq!(store.key_revoke("key-1", Time(6)).await, Ok(false), "it was revoked already");
+    assert_eq!(store.key_revoke("key-9", Time(6)).await, Ok(false));
+    assert_eq!(store.key_find(key(1).hash).await, Ok(None));
+    drop(store);
+    let keys = place.open().key_list().await.expect("a list");
+    let short: Vec<_> = keys.iter().map(|it| (it.id.as_str(), it.created_at, it.revoked_at)).collect();
+    assert_eq!(short, [("key-2", Time(2), None), ("key-1", Time(1), Some(Time(5)))]);
+}
+
+pub(crate) async fn sessions_end_by_themselves_and_with_their_key(place: &impl Place) {
+    let store = place.open();
+    store.key_create(&key(1)).await.expect("a new key");
+    let session = |n: u8, key: &str| Session { hash: Digest([n; 32]), key: key.into(), token: format!("token {n}"), expires_at: Time(100) };
+    let found = |n: u8, now: u64| {
+        let store = store.clone();
+        async move { store.session_find(Digest([n; 32]), Time(now)).await.expect("an answer").map(|(session, key)| (session, key.id)) }
+    };
+    for n in [1, 2] {
+        store.session_create(&session(n, "key-1"), Time(0)).await.expect("a new session");
+    }
+    assert_eq!(store.session_create(&session(1, "key-1"), Time(0)).await, Err(CommitError::Conflict));
+    assert_eq!(store.session_create(&session(3, "key-9"), Time(0)).await, Err(CommitError::Conflict), "there is no such key");
+    assert_eq!(found(1, 99).await, Some((session(1, "key-1"), "key-1".into())));
+    assert_eq!(found(1, 100).await, None, "it has expired");
+    assert_eq!(found(3, 0).await, None);
+    store.session_delete(Digest([1; 32])).await.expect("deleted");
+    store.session_delete(Digest([1; 32])).await.expect("deleted again");
+    assert_eq!(found(1, 0).await, None);
+    store.session_create(&session(1, "key-1"), Time(100)).await.expect("a new session");
+    assert_eq!(found(2, 0).await, None, "what had expired was forgotten");
+    assert!(found(1, 0).await.is_some());
+    store.key_revoke("key-1", Time(1)).await.expect("revoked");
+    assert_eq!(found(1, 0).await, None, "its key was revoked");
+    assert_eq!(store.session_create(&session(4, "key-1"), Time(0)).await, Err(CommitError::Conflict), "its key was revoked");
+}
+
+pub(crate) async fn a_check_of_a_sound_store_finds_nothing(place: &impl Place) {
+    let store = place.open();
+    for n in 1..=3 {
+        let mut run = plain(n);
+        create(&store, &mut run).await;
+        answer(&mut run);
+        commit(&store, &mut run).await;
+    }
+    let report = store.check().await.expect("a report");
+    assert_eq!((report.runs, report.lines, report.faults), (3, 6, vec![]));
+}

@@ -1,0 +1,240 @@
+//! Runs, the questions they ask and the ledger, in SQL.
+
+use super::Sqlite;
+use super::writer::Batch;
+use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Runs, StoreError};
+use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Digest, Principal, PrincipalRole, Run, RunId, Time};
+use async_trait::async_trait;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+#[async_trait]
+impl Runs for Sqlite {
+    async fn run_create(&self, commit: Commit) -> Result<(), CommitError> {
+        self.put(commit, insert).await
+    }
+
+    async fn run_commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.put(commit, update).await
+    }
+
+    async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        let found = self.read(move |db| {
+            let mut find = db.prepare_cached("SELECT id, checkpoint FROM run WHERE id = ?1")?;
+            Ok(find.query_row([id.as_bytes()], stored).optional()?)
+        });
+        found.await?.map(decode).transpose()
+    }
+
+    async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        let mut query = Query::new(page);
+        if let Some(status) = filter.status {
+            // As a literal, so that the indexes on open runs are used.
+            query.all.push(format!("status = '{}'", status.name()));
+        }
+        query.equal("route", filter.route.as_ref());
+        query.equal("principal", filter.principal.as_ref());
+        if let Some(who) = filter.visible_to.as_ref().filter(|who| !who.is(PrincipalRole::Admin)) {
+            let me = query.bind(who.id.clone());
+            let asked = query.asks(who);
+            query.any = vec![format!("principal = {me}"), asked];
+        }
+        self.page(query, page.limit).await
+    }
+
+    async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let host = self.host.ok_or(StoreError::NotHost)?;
+        let claim = "UPDATE run SET host = ?1 WHERE seq IN
+            (SELECT seq FROM run WHERE status IN ('pending', 'running') AND host <> ?1 ORDER BY id LIMIT ?2) RETURNING id";
+        let claimed = self.write(move |batch| ids(&batch.tx, claim, host, limit));
+        claimed.await
+    }
+
+    async fn run_due(&self, now: Time, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let due = "SELECT id FROM run WHERE status = 'paused' AND due <= ?1 ORDER BY due, id LIMIT ?2";
+        self.read(move |db| ids(db, due, milliseconds(now), limit)).await
+    }
+
+    async fn approval_list(&self, filter: &ApprovalFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        let who = &filter.decidable_by;
+        let mut query = Query::new(page);
+        let (asked, me) = (query.asks(who), query.bind(who.id.clone()));
+        query.all.push(asked);
+        query.all.push(format!("NOT EXISTS (SELECT 1 FROM excluded WHERE excluded.run = run.seq AND excluded.principal = {me})"));
+        self.page(query, page.limit).await
+    }
+
+    async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
+        let (stream, after) = (self.stream.clone(), after.of(&self.stream).cast_signed());
+        let lines = self.read(move |db| {
+            let mut list = db.prepare_cached("SELECT seq, entry, hash FROM ledger WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let lines = list.query_map(params![after, rows(limit)], |row| line(&stream, row))?;
+            Ok(lines.collect::<Result<_, _>>()?)
+        });
+        lines.await
+    }
+}
+
+impl Sqlite {
+    async fn put(&self, commit: Commit, put: Put) -> Result<(), CommitError> {
+        let host = self.host.ok_or(StoreError::NotHost)?;
+        let entries: Vec<Vec<u8>> = commit.entries.iter().map(crate::ledger::bytes).collect();
+        let checkpoint = commit.checkpoint;
+        let written = self.write(move |batch| write(batch, &checkpoint, &entries, host, put));
+        if written.await? { Ok(()) } else { Err(CommitError::Conflict) }
+    }
+
+    async fn page(&self, query: Query, limit: usize) -> Result<Paged<Run>, StoreError> {
+        let found = self.read(move |db| {
+            let mut list = db.prepare_cached(&query.sql())?;
+            let runs = list.query_map(params_from_iter(&query.values), stored)?;
+            runs.map(|found| decode(found?)).collect::<Result<Vec<Run>, StoreError>>()
+        });
+        Ok(Paged::cut(found.await?, limit))
+    }
+}
+
+/// Where the run stands in its table, or `None` for a conflict; it changes one row or nothing, so that a conflict of one
+/// run does not spoil the transaction for the others.
+type Put = fn(&Batch<'_>, &Checkpoint, i64) -> rusqlite::Result<Option<i64>>;
+
+/// Whether there was no conflict.
+fn write(batch: &mut Batch<'_>, it: &Checkpoint, entries: &[Vec<u8>], host: i64, put: Put) -> Result<bool, StoreError> {
+    let Some(seq) = put(batch, it, host)? else { return Ok(false) };
+    if let Some(question) = &it.approval {
+        ask(batch, seq, question)?;
+    }
+    entries.iter().try_for_each(|entry| batch.append(it.run, entry))?;
+    Ok(true)
+}
+
+fn insert(batch: &Batch<'_>, it: &Checkpoint, host: i64) -> rusqlite::Result<Option<i64>> {
+    if it.version != 1 {
+        return Ok(None);
+    }
+    let sql = "INSERT INTO run(id, version, status, route, principal, host, created_at, updated_at, due, lists, checkpoint)
+        VALUES(?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT(id) DO NOTHING RETURNING seq";
+    let (created, updated, due) = (milliseconds(it.created_at), milliseconds(it.updated_at), it.due.map(milliseconds));
+    let (id, status, lists) = (it.run.as_bytes(), it.status.name(), lists(it));
+    let values = params![id, status, it.route, it.principal, host, created, updated, due, lists, it.bytes];
+    batch.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()
+}
+
+fn update(batch: &Batch<'_>, it: &Checkpoint, host: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "UPDATE run SET version = ?2, status = ?3, host = ?4, updated_at = ?5, due = ?6, lists = ?7, checkpoint = ?8
+        WHERE id = ?1 AND version = ?2 - 1 RETURNING seq";
+    let (updated, due) = (milliseconds(it.updated_at), it.due.map(milliseconds));
+    let (id, version, status) = (it.run.as_bytes(), it.version.cast_signed(), it.status.name());
+    let values = params![id, version, status, host, updated, due, lists(it), it.bytes];
+    let seq = batch.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    if let Some(seq) = seq {
+        batch.tx.prepare_cached("DELETE FROM approver WHERE run = ?1")?.execute([seq])?;
+        batch.tx.prepare_cached("DELETE FROM excluded WHERE run = ?1")?.execute([seq])?;
+    }
+    Ok(seq)
+}
+
+fn lists(it: &Checkpoint) -> Option<i64> {
+    it.approval.as_ref().map(|question| question.lists.len() as i64)
+}
+
+fn ask(batch: &Batch<'_>, seq: i64, question: &ApprovalRow) -> rusqlite::Result<()> {
+    let mut approver = batch.tx.prepare_cached("INSERT OR IGNORE INTO approver(run, list, name) VALUES(?1, ?2, ?3)")?;
+    for (number, list) in (0_i64..).zip(&question.lists) {
+        for it in list {
+            approver.execute(params![seq, number, name(it)])?;
+        }
+    }
+    let mut excluded = batch.tx.prepare_cached("INSERT OR IGNORE INTO excluded(run, principal) VALUES(?1, ?2)")?;
+    question.excluded.iter().try_for_each(|principal| excluded.execute(params![seq, principal]).map(drop))
+}
+
+/// An approver as one text. Its kind is part of it: a principal may have the id `team:risk`, and is not that team.
+fn name(approver: &Approver) -> String {
+    match approver {
+        Approver::Principal(id) => format!("principal {id}"),
+        Approver::Team(team) => format!("team {team}"),
+        Approver::Role(role) => format!("role {}", role.name()),
+    }
+}
+
+/// A page of runs that meet every condition of `all` and one of `any`.
+struct Query {
+    all: Vec<String>,
+    any: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Query {
+    fn new(page: &Page) -> Query {
+        let mut query = Query { all: vec![], any: vec!["TRUE".into()], values: vec![Value::Integer(rows(page.limit.saturating_add(1)))] };
+        if let Some(after) = page.after {
+            let after = query.bind(after.as_bytes().to_vec());
+            query.all.push(format!("id < {after}"));
+        }
+        query
+    }
+
+    /// The placeholder under which SQL finds `value`.
+    fn bind(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
+    }
+
+    fn equal(&mut self, column: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            let value = self.bind(value.clone());
+            self.all.push(format!("{column} = {value}"));
+        }
+    }
+
+    /// The condition that every list of the open question names `who`.
+    fn asks(&mut self, who: &Principal) -> String {
+        let names: Vec<String> = who.names().map(|it| name(&it)).collect();
+        let names = self.bind(serde_json::Value::from(names).to_string());
+        format!(
+            "status = 'paused' AND lists = (SELECT count(DISTINCT list) FROM approver
+                WHERE approver.run = run.seq AND approver.name IN (SELECT value FROM json_each({names})))"
+        )
+    }
+
+    /// Each way to be on the page is a query of its own, so that each has its index; the page is the newest of all of them.
+    fn sql(&self) -> String {
+        let arm = |any: &String| {
+            let all = self.all.iter().chain([any]).map(String::as_str).collect::<Vec<_>>().join(" AND ");
+            format!("SELECT id FROM (SELECT id FROM run WHERE {all} ORDER BY id DESC LIMIT ?1)")
+        };
+        let arms = self.any.iter().map(arm).collect::<Vec<_>>().join(" UNION ");
+        format!("SELECT id, checkpoint FROM run WHERE id IN ({arms}) ORDER BY id DESC LIMIT ?1")
+    }
+}
+
+fn ids(db: &Connection, sql: &str, value: i64, limit: usize) -> Result<Vec<RunId>, StoreError> {
+    let mut list = db.prepare_cached(sql)?;
+    let ids = list.query_map(params![value, rows(limit)], |row| Ok(RunId::from_bytes(row.get(0)?)))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// `id, checkpoint`.
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(RunId, Vec<u8>)> {
+    Ok((RunId::from_bytes(row.get(0)?), row.get(1)?))
+}
+
+pub(super) fn decode((id, checkpoint): (RunId, Vec<u8>)) -> Result<Run, StoreError> {
+    Run::decode(&checkpoint).map_err(|error| StoreError::unreadable(id, error))
+}
+
+/// `seq, entry, hash`.
+pub(super) fn line(stream: &str, row: &Row<'_>) -> rusqlite::Result<LedgerLine> {
+    let n = row.get::<_, i64>(0)?.cast_unsigned();
+    Ok(LedgerLine { stream: stream.into(), n, entry: row.get(1)?, hash: Digest(row.get(2)?) })
+}
+
+/// SQLite's numbers end earlier than ours; the end of time is the end of time.
+pub(super) fn milliseconds(time: Time) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

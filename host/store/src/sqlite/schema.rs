@@ -1,0 +1,131 @@
+//! What the database looks like, and how an older one becomes a newer one. A file of somebody else is never written to.
+
+use crate::StoreError;
+use aegis_core::{Digest, Link};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use std::path::Path;
+
+/// `AEGI`, in the header of every database of Aegis.
+const APPLICATION: i64 = 0x4145_4749;
+
+/// Each step leads from the version that is its index to the next one, and never changes once it was released.
+const STEPS: &[&str] = &["
+    CREATE TABLE meta(
+        one    INTEGER PRIMARY KEY CHECK(one = 1),
+        stream TEXT NOT NULL,             -- the ledger's name: no line can be moved to the ledger of another file
+        hosts  INTEGER NOT NULL           -- so many have opened it; the last one is the one that is alive
+    ) STRICT;
+    INSERT INTO meta VALUES(1, lower(hex(randomblob(16))), 0);
+
+    CREATE TABLE run(
+        seq        INTEGER PRIMARY KEY,
+        id         BLOB NOT NULL UNIQUE,  -- UUID v7: they grow, so that new ones share pages
+        version    INTEGER NOT NULL,
+        status     TEXT NOT NULL,
+        route      TEXT NOT NULL,
+        principal  TEXT NOT NULL,
+        host       INTEGER NOT NULL,      -- who committed or claimed it last
+        created_at INTEGER NOT NULL,      -- milliseconds, like all times
+        updated_at INTEGER NOT NULL,
+        due        INTEGER,
+        lists      INTEGER,               -- of the open question: how many lists of approvers it has
+        checkpoint BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX run_principal ON run(principal, id);
+    CREATE INDEX run_open ON run(host) WHERE status IN ('pending', 'running');
+    CREATE INDEX run_paused ON run(id) WHERE status = 'paused';
+    CREATE INDEX run_due ON run(due) WHERE status = 'paused';
+
+    CREATE TABLE approver(
+        run  INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+        list INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY(run, list, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE excluded(
+        run       INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+        principal TEXT NOT NULL,
+        PRIMARY KEY(run, principal)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE ledger(
+        seq   INTEGER PRIMARY KEY,        -- the number in the stream
+        run   BLOB NOT NULL,              -- no reference: the ledger outlives runs
+        entry BLOB NOT NULL,
+        hash  BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE key(
+        seq        INTEGER PRIMARY KEY,
+        id         TEXT NOT NULL UNIQUE,
+        hash       BLOB NOT NULL UNIQUE,
+        principal  TEXT NOT NULL,         -- JSON: with its teams and roles
+        created_at INTEGER NOT NULL,
+        revoked_at INTEGER
+    ) STRICT;
+    CREATE TABLE session(
+        hash       BLOB PRIMARY KEY,
+        key        TEXT NOT NULL REFERENCES key(id) ON DELETE CASCADE,
+        token      TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Makes sure that this is a database of Aegis of the newest version.
+pub(super) fn bring_up(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    // Looking comes before anything that would write.
+    look(db, path)?;
+    db.execute_batch(
+        "PRAGMA page_size = 4096;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;          -- group commit makes it free
+         PRAGMA wal_autocheckpoint = 1000;
+         PRAGMA foreign_keys = ON;",
+    )?;
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster since.
+    let version = look(&step, path)?;
+    for script in STEPS.iter().skip(version as usize) {
+        step.execute_batch(script)?;
+    }
+    if (version as usize) < STEPS.len() {
+        step.pragma_update(None, "application_id", APPLICATION)?;
+        step.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    }
+    Ok(step.commit()?)
+}
+
+/// The version that is there, 0 for an empty file.
+fn look(db: &Connection, path: &Path) -> Result<u32, StoreError> {
+    let foreign = || StoreError::Damaged(format!("{} is no database of Aegis: give another path, or restore a backup", path.display()));
+    let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = number("application_id").map_err(|error| match StoreError::from(error) {
+        StoreError::Damaged(_) => foreign(),
+        other => other,
+    })?;
+    let version = number("user_version")?;
+    let empty = || db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0));
+    match u32::try_from(version) {
+        Ok(0) if application == 0 && empty()? => Ok(0),
+        Ok(found) if application == APPLICATION && found > STEPS.len() as u32 => {
+            Err(StoreError::Newer { found, known: STEPS.len() as u32 })
+        }
+        Ok(found) if application == APPLICATION && found > 0 => Ok(found),
+        _ => Err(foreign()),
+    }
+}
+
+/// A number for a host that no host before it had.
+pub(super) fn next_host(db: &Connection) -> Result<i64, StoreError> {
+    Ok(db.query_row("UPDATE meta SET hosts = hosts + 1 RETURNING hosts", [], |row| row.get(0))?)
+}
+
+/// The link that the next line of the ledger takes.
+pub(super) fn end_of_ledger(db: &Connection) -> Result<Link, StoreError> {
+    let stream: String = db.query_row("SELECT stream FROM meta", [], |row| row.get(0))?;
+    let last = db.query_row("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1", [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+    Ok(match last.optional()? {
+        Some((n, hash)) => Link { stream, n: n.cast_unsigned() + 1, previous: Digest(hash) },
+        None => Link::first(stream),
+    })
+}

@@ -1,0 +1,65 @@
+//! Looking after the file.
+
+use super::{Sqlite, runs};
+use crate::{CheckReport, Description, StoreError, Upkeep, Verifier};
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+#[async_trait]
+impl Upkeep for Sqlite {
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        let stream = self.stream.clone();
+        let report = self.read(move |db| {
+            // One transaction, so that all of it is about the same moment.
+            let snapshot = db.transaction()?;
+            let mut report = CheckReport::default();
+            check_file(&snapshot, &mut report)?;
+            check_ledger(&snapshot, &stream, &mut report)?;
+            check_runs(&snapshot, &mut report)?;
+            Ok(report)
+        });
+        report.await
+    }
+
+    fn describe(&self) -> Description {
+        Description { kind: "sqlite", path: Some(self.path.clone()), stream: self.stream.clone() }
+    }
+}
+
+fn check_file(db: &Connection, report: &mut CheckReport) -> Result<(), StoreError> {
+    let mut check = db.prepare("PRAGMA integrity_check")?;
+    for fault in check.query_map([], |row| row.get::<_, String>(0))? {
+        Some(fault?).filter(|it| it != "ok").into_iter().for_each(|it| report.fault(it));
+    }
+    Ok(())
+}
+
+fn check_ledger(db: &Connection, stream: &str, report: &mut CheckReport) -> Result<(), StoreError> {
+    let mut verifier = Verifier::default();
+    let mut list = db.prepare("SELECT seq, entry, hash FROM ledger ORDER BY seq")?;
+    for line in list.query_map([], |row| runs::line(stream, row))? {
+        report.lines += 1;
+        if let Err(fault) = verifier.follow(&line?) {
+            report.fault(fault);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn check_runs(db: &Connection, report: &mut CheckReport) -> Result<(), StoreError> {
+    let mut list = db.prepare(
+        "SELECT id, checkpoint, coalesce(lines, 0) FROM run
+         LEFT JOIN (SELECT run, count(*) AS lines FROM ledger GROUP BY run) AS told ON told.run = run.id",
+    )?;
+    for row in list.query_map([], |row| Ok((runs::stored(row)?, row.get::<_, i64>(2)?)))? {
+        let (stored, lines) = row?;
+        report.runs += 1;
+        match runs::decode(stored) {
+            Ok(run) if run.history().len() as i64 == lines => {}
+            Ok(run) => report.fault(format!("run {} has {} entries, and the ledger has {lines} of them", run.id(), run.history().len())),
+            Err(error) => report.fault(error.to_string()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The one thread that writes. It takes whatever is waiting and commits it as one transaction: waiting for the disk is
+//! the batching, and nobody is answered before the disk has it.
+
+use super::file::HostLock;
+use crate::StoreError;
+use aegis_core::{Link, RunId};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// More would only make the first of them wait longer.
+const BATCH: usize = 512;
+
+/// The way to the thread. Dropping it writes what is waiting, closes the database and waits for that.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: Option<Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One transaction, as the works in it see it.
+pub(super) struct Batch<'a> {
+    pub(super) tx: Transaction<'a>,
+    link: Link,
+}
+
+/// Something to write and somebody who waits for it.
+trait Job: Send {
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError>;
+    fn answer(self: Box<Self>, durable: Result<(), StoreError>);
+}
+
+struct Work<T, F> {
+    work: Option<F>,
+    found: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send> Job for Work<T, F> {
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        let work = self.work.take().expect("a job runs once");
+        self.found = Some(work(batch)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, durable: Result<(), StoreError>) {
+        let Work { found, reply, .. } = *self;
+        // Whoever asked may have gone; it is written all the same.
+        drop(reply.send(durable.map(|()| found.expect("a transaction is committed only when every job in it has run"))));
+    }
+}
+
+impl Writer {
+    /// A thread that owns the database and the lock on it.
+    pub(super) fn start(db: Connection, link: Link, lock: Option<HostLock>) -> Result<Writer, StoreError> {
+        let (jobs, waiting) = channel();
+        let write = move || {
+            serve(db, link, &waiting);
+            drop(lock);
+        };
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(write);
+        let thread = thread.map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
+        Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Hands over. An error of `work` undoes the whole transaction: what may be refused alone is a value, not an error.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+        reply: oneshot::Sender<Result<T, StoreError>>,
+    ) {
+        let job = Box::new(Work { work: Some(work), found: None, reply });
+        // When the thread is gone, dropping `reply` says so.
+        drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Box<dyn Job>>) {
+    while let Ok(first) = waiting.recv() {
+        let mut jobs = vec![first];
+        jobs.extend(waiting.try_iter().take(BATCH - 1));
+        // A panic unwinds through the transaction, which rolls back, and the link is replaced only afterwards: nothing is half done.
+        let end = catch_unwind(AssertUnwindSafe(|| transact(&mut db, link.clone(), &mut jobs)));
+        let durable = end.unwrap_or_else(|_| Err(super::gone())).map(|next| link = next);
+        if let Err(error) = &durable {
+            tracing::error!(%error, lost = jobs.len(), "the store could not commit");
+        }
+        jobs.into_iter().for_each(|job| job.answer(durable.clone()));
+    }
+}
+
+/// Commits all jobs or none, and returns the link that follows.
+fn transact(db: &mut Connection, link: Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
+    let mut batch = Batch { tx: db.transaction_with_behavior(TransactionBehavior::Immediate)?, link };
+    jobs.iter_mut().try_for_each(|job| job.run(&mut batch))?;
+    batch.tx.commit()?;
+    Ok(batch.link)
+}
+
+impl Batch<'_> {
+    /// Puts `entry` at the end of the ledger.
+    pub(super) fn append(&mut self, run: RunId, entry: &[u8]) -> Result<(), StoreError> {
+        let hash = self.link.seal(entry);
+        let mut insert = self.tx.prepare_cached("INSERT INTO ledger(seq, run, entry, hash) VALUES(?1, ?2, ?3, ?4)")?;
+        insert.execute(params![self.link.n.cast_signed(), run.as_bytes(), entry, hash.0])?;
+        self.link = self.link.clone().next(hash);
+        Ok(())
+    }
+}
