@@ -93,16 +93,210 @@ impl From<rusqlite::Error> for StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Store;
-    use crate::conformance::{Place, conformance};
+    use crate::conformance::{Place, conformance, plain};
+    use crate::{CommitError, Keys, Runs, Store, Upkeep};
     use std::sync::Arc;
     use tempfile::TempDir;
 
     impl Place for TempDir {
         fn open(&self) -> Arc<dyn Store> {
-            Arc::new(Sqlite::open(self.path().join("test.db"), Access::Host).expect("a database"))
+            Arc::new(host(self).expect("a database"))
         }
     }
 
     conformance!(TempDir::new().expect("a folder"));
+
+    fn host(folder: &TempDir) -> Result<Sqlite, StoreError> {
+        Sqlite::open(folder.path().join("test.db"), Access::Host)
+    }
+
+    fn folder() -> TempDir {
+        TempDir::new().expect("a folder")
+    }
+
+    /// SQL by another program.
+    fn meddle(folder: &TempDir, sql: &str) {
+        Connection::open(folder.path().join("test.db")).expect("a database").execute_batch(sql).expect("it may");
+    }
+
+    #[tokio::test]
+    async fn a_second_host_is_refused_and_told_who_has_the_file() {
+        let folder = folder();
+        let first = host(&folder).expect("a database");
+        let Err(StoreError::Locked { path, by }) = host(&folder) else { panic!("two hosts on one file") };
+        assert_eq!((by, path.file_name()), (Some(std::process::id()), Some("test.db".as_ref())));
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.db");
+            std::os::unix::fs::symlink(folder.path().join("test.db"), &link).expect("a link");
+            assert!(matches!(Sqlite::open(link, Access::Host), Err(StoreError::Locked { .. })), "under another name");
+        }
+        drop(first);
+        host(&folder).expect("the first has let go");
+    }
+
+    #[tokio::test]
+    async fn a_command_changes_keys_beside_a_host_and_moves_no_runs() {
+        let folder = folder();
+        let host = host(&folder).expect("a database");
+        let mut run = plain(1);
+        host.run_create(run.commit()).await.expect("a new run");
+        let command = Sqlite::open(folder.path().join("test.db"), Access::Command).expect("beside the host");
+        let key = crate::NewKey {
+            id: "k".into(),
+            hash: aegis_core::Digest([1; 32]),
+            principal: aegis_core::Principal::anonymous(),
+            created_at: aegis_core::Time(1),
+        };
+        command.key_create(&key).await.expect("a new key");
+        assert!(host.key_find(key.hash).await.expect("an answer").is_some(), "the host sees it at once");
+        assert_eq!(command.run_fetch(run.id()).await, Ok(Some(run.clone())));
+        let refused = Err(CommitError::Store(StoreError::NotHost));
+        assert_eq!(command.run_create(plain(2).commit()).await, refused);
+        assert_eq!(command.run_commit(run.commit()).await, refused);
+        assert_eq!(command.run_claim(1).await, Err(StoreError::NotHost));
+        host.run_create(plain(2).commit()).await.expect("the ledger goes on where it was");
+        assert_eq!(command.check().await.expect("a report").faults, Vec::<String>::new());
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        #[cfg(unix)]
+        for name in ["test.db", "test.db-wal", "test.db.lock"] {
+            use std::os::unix::fs::PermissionsExt;
+            let folder = folder();
+            let _host = host(&folder).expect("a database");
+            let mode = std::fs::metadata(folder.path().join(name)).expect(name).permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_database_of_this_version_is_refused_and_left_alone() {
+        let foreign = |error: &StoreError| matches!(error, StoreError::Damaged(why) if why.contains("no database of Aegis"));
+        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 1 };
+        type Case = (&'static str, fn(&TempDir), fn(&StoreError) -> bool);
+        let cases: [Case; 4] = [
+            ("text", |folder| std::fs::write(folder.path().join("test.db"), "dear diary, ".repeat(1000)).expect("written"), foreign),
+            ("another program's", |folder| meddle(folder, "CREATE TABLE diary(day)"), foreign),
+            ("another program's, versioned", |folder| meddle(folder, "PRAGMA application_id = 7; PRAGMA user_version = 1"), foreign),
+            (
+                "a newer one",
+                |folder| {
+                    drop(host(folder).expect("a database"));
+                    meddle(folder, "PRAGMA user_version = 99");
+                },
+                newer,
+            ),
+        ];
+        for (what, prepare, expected) in cases {
+            let folder = folder();
+            prepare(&folder);
+            let read = || std::fs::read(folder.path().join("test.db")).expect("a file");
+            let before = read();
+            for access in [Access::Host, Access::Command] {
+                let error = Sqlite::open(folder.path().join("test.db"), access).err().unwrap_or_else(|| panic!("{what} was opened"));
+                assert!(expected(&error), "{what}: {error}");
+            }
+            assert!(read() == before, "{what} was changed");
+        }
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let error = Sqlite::open("/nowhere/at/all/test.db", Access::Host).expect_err("there is no such folder");
+        assert_eq!(error.to_string(), "there is no folder /nowhere/at/all: create it first");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_once_there_is_room_it_goes_on() {
+        let folder = folder();
+        let host = host(&folder).expect("a database");
+        let limit = |pages: u32| host.write(move |batch| Ok(batch.tx.pragma_update(None, "max_page_count", pages)?));
+        limit(1).await.expect("as small as it is");
+        let mut refused = vec![];
+        for n in 1..100 {
+            match host.run_create(plain(n).commit()).await {
+                Ok(()) => assert!(refused.is_empty(), "there was no room before"),
+                Err(error) => refused.push((n, error)),
+            }
+        }
+        assert!(refused.len() > 10 && refused.iter().all(|(_, error)| *error == CommitError::Store(StoreError::Full)), "{refused:?}");
+        limit(1 << 20).await.expect("room");
+        assert_eq!(host.run_fetch(plain(99).id()).await, Ok(None), "nothing is half done");
+        for (n, _) in refused {
+            host.run_create(plain(n).commit()).await.expect("there is room");
+        }
+        let report = host.check().await.expect("a report");
+        assert_eq!((report.runs, report.lines, report.faults), (99, 99, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_not_the_end() {
+        let folder = folder();
+        let host = host(&folder).expect("a database");
+        let half = host.write(|batch| {
+            batch.append(plain(1).id(), b"{}")?;
+            if batch.tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
+        });
+        assert!(matches!(half.await, Err(StoreError::Io(_))));
+        assert!(matches!(host.read(|_| -> Result<(), StoreError> { panic!("on purpose") }).await, Err(StoreError::Io(_))));
+        host.run_create(plain(1).commit()).await.expect("the writer lives");
+        let report = host.check().await.expect("the readers live");
+        assert_eq!((report.runs, report.lines, report.faults), (1, 1, vec![]), "the line before the panic is gone");
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_over_is_written_though_nobody_waits() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        let commit = plain(1).commit();
+        {
+            let mut create = std::pin::pin!(store.run_create(commit));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let _ = create.as_mut().poll(&mut context);
+        }
+        drop(store);
+        assert!(host(&folder).expect("a database").run_fetch(plain(1).id()).await.expect("an answer").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_check_finds_what_others_have_changed() {
+        for (sql, fault) in [
+            ("UPDATE ledger SET entry = '{}' WHERE seq = 2", "line 2 or the one before was changed"),
+            ("DELETE FROM ledger WHERE seq = 2", "line 2 is missing, 3 stands in its place"),
+            ("DELETE FROM ledger WHERE seq = 3", "has 1 entries, and the ledger has 0 of them"),
+            ("UPDATE run SET checkpoint = '{}' WHERE seq = 1", "cannot be read"),
+        ] {
+            let folder = folder();
+            let store = host(&folder).expect("a database");
+            for n in 1..=3 {
+                store.run_create(plain(n).commit()).await.expect("a new run");
+            }
+            drop(store);
+            meddle(&folder, &sql.replace("'{}'", "CAST('{}' AS BLOB)"));
+            let report = host(&folder).expect("it opens").check().await.expect("a report");
+            assert!(report.faults.iter().any(|it| it.contains(fault)), "{sql}: {report:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn open_runs_and_own_runs_are_found_by_index() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        for (sql, index) in [
+            ("SELECT id FROM run WHERE status IN ('pending', 'running') AND host <> 3 ORDER BY id LIMIT 9", "run_open"),
+            ("SELECT id FROM run WHERE status = 'paused' AND due <= 7 ORDER BY due, id LIMIT 9", "run_due"),
+            ("SELECT id FROM run WHERE status = 'paused' AND lists = 1 ORDER BY id DESC LIMIT 9", "run_paused"),
+            ("SELECT id FROM run WHERE principal = 'ada' ORDER BY id DESC LIMIT 9", "run_principal"),
+        ] {
+            let plan = store.read(move |db| {
+                let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                let steps = explain.query_map([], |row| row.get::<_, String>(3))?;
+                Ok(steps.collect::<Result<Vec<_>, _>>()?)
+            });
+            let plan = plan.await.expect("a plan").join(", ");
+            assert!(plan.contains(index), "{sql}: {plan}");
+        }
+    }
 }

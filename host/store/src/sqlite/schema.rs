@@ -32,7 +32,7 @@ const STEPS: &[&str] = &["
         checkpoint BLOB NOT NULL
     ) STRICT;
     CREATE INDEX run_principal ON run(principal, id);
-    CREATE INDEX run_open ON run(host) WHERE status IN ('pending', 'running');
+    CREATE INDEX run_open ON run(id) WHERE status IN ('pending', 'running');
     CREATE INDEX run_paused ON run(id) WHERE status = 'paused';
     CREATE INDEX run_due ON run(due) WHERE status = 'paused';
 
