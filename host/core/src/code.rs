@@ -34,7 +34,8 @@ codes! {
     CFG_UNSUPPORTED "AEG-CFG-003" "not in this version" "The configuration asks for something that this version does not have." "Remove it, or use a version that has it.";
     CLI_SERVER "AEG-CLI-001" "no answer from the server" "The command talks to a server, and nothing answers there, or something that is no Aegis." "Start one (`aegis dev`, `aegis serve`), or set `AEGIS_SERVER_URL` to where it runs.";
     CLI_FILE "AEG-CLI-002" "a file cannot be read or written" "It is not there, is too large, holds something else, or belongs to somebody else." "Check the path and its rights.";
-    CLI_EXPECT "AEG-CLI-003" "another verdict than expected" "The guard judged, and `--expect` names another verdict." "Mend the guard, its settings or the expectation; the verdict and its findings are on stdout.";
+    CLI_INPUT "AEG-CLI-003" "not an input for this guard" "It cannot be read as one, or the guard is never asked at that stage." "Write a text, or JSON like the body of `POST /v1/runs`; `aegis guard inspect FILE` says at which stages a guard judges.";
+    CLI_EXPECT "AEG-CLI-004" "another verdict than expected" "The guard judged, and `--expect` names another verdict." "Mend the guard, its settings or the expectation; the verdict and its findings are on stdout.";
     GRD_LOAD "AEG-GRD-001" "a guard cannot be loaded" "The file is not there, cannot be read, is too large, or is no WebAssembly component." "Check the path; `aegis guard inspect FILE` says what it is.";
     GRD_CONTRACT "AEG-GRD-002" "a guard does not keep to the contract" "The component does not export `aegis:guard/scanner@0.1.x`, or says something that the contract does not allow." "Build it against the WIT in `wit/`, for example with `aegis guard build`.";
     GRD_IMPORT "AEG-GRD-003" "a guard asks for something that is not granted" "Guards run in a sandbox with nothing in it." "Build the guard without those imports.";
@@ -46,6 +47,7 @@ codes! {
     GRD_MEMORY "AEG-GRD-009" "a guard ran into its memory limit" "What it has not judged does not pass." "Make the guard smaller, or raise `limits.memory`.";
     GRD_OUTPUT "AEG-GRD-010" "a guard handed back too much" "What it has not judged does not pass." "Report less: findings, edits and texts count.";
     GRD_UNKNOWN "AEG-GRD-011" "there is no such guard" "No guard of that name is configured." "`GET /v1/guards` lists those there are.";
+    GRD_BUILD "AEG-GRD-012" "a guard cannot be built" "What stands there is no guard, does not compile, or a tool is missing." "See the message; what cargo says stands above it.";
     PRV_FAILED "AEG-PRV-001" "the provider failed" "It answered with an error, or not at all, and no attempt is left." "See the message; the run's events show every attempt.";
     PRV_UNKNOWN "AEG-PRV-002" "outcome unknown" "The host stopped while the provider was asked, and the route does not allow to ask again." "Find out at the provider what became of it, and send a new run. `on_unknown: retry` allows to ask again.";
     PRV_MISSING "AEG-PRV-003" "the provider is not configured any more" "A run keeps the plan with which it began, and that names a provider that is gone." "Configure the provider again before such runs go on, or send a new run.";
@@ -75,6 +77,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes the page that people read")]
     fn every_code_is_there_once_and_has_its_page() {
         let ids: BTreeSet<&str> = Code::ALL.iter().map(|it| it.id).collect();
         assert_eq!(ids.len(), Code::ALL.len());

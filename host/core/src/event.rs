@@ -1,6 +1,6 @@
 //! What the world tells a run. `step` says which want it answers: an answer that comes late or twice is refused.
 
-use crate::{Decision, Message, Principal, Report};
+use crate::{Code, Decision, Message, Principal, Report};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -58,6 +58,20 @@ pub enum GuardFailure {
     /// What it said breaks the contract.
     #[error("broke the contract: {0}")]
     Contract(String),
+}
+
+impl GuardFailure {
+    /// The code that users look it up by.
+    pub fn code(&self) -> Code {
+        match self {
+            GuardFailure::Declined(_) => Code::GRD_DECLINED,
+            GuardFailure::Trap(_) => Code::GRD_TRAP,
+            GuardFailure::Timeout => Code::GRD_TIMEOUT,
+            GuardFailure::Memory => Code::GRD_MEMORY,
+            GuardFailure::Output => Code::GRD_OUTPUT,
+            GuardFailure::Contract(_) => Code::GRD_CONTRACT,
+        }
+    }
 }
 
 /// What a provider gave back.

@@ -108,14 +108,14 @@ impl Digest {
 
     /// Sixty-four hex digits without the prefix, as `sha256sum` prints them.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte is one hex digit");
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "sha256:{}", self.hex())
     }
 }
 
@@ -131,14 +131,14 @@ impl FromStr for Digest {
     /// Reads it with and without the prefix.
     fn from_str(text: &str) -> Result<Digest, IdError> {
         let error = IdError { what: "sha256 digest, 64 hex digits" };
-        let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        let digits: Vec<u8> = hex.chars().map_while(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
-        if digits.len() != 64 || hex.len() != 64 {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();
+        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(error);
+        let mut bytes = [0; 32];
+        if hex.len() != 64 {
             return Err(error);
         }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            *byte = pair[0] << 4 | pair[1];
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks(2)) {
+            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
         }
         Ok(Digest(bytes))
     }

@@ -178,9 +178,10 @@ pub(crate) fn advance(plan: &Plan, phase: &Phase, fact: &Fact) -> Option<Phase> 
         (Phase::Done(_), _) => return None,
         (_, Fact::Cancelled { by }) => Phase::Done(Outcome::Cancelled { by: by.clone() }),
         (_, Fact::Lost { missing }) => Phase::Done(Outcome::Failed(Failure::Missing(missing.clone()))),
-        (Phase::Judging { stage, guard }, Fact::Judged { stage: at, guard: name, ruling, .. }) => {
+        (Phase::Judging { stage, guard }, Fact::Judged { stage: at, guard: name, component, settings, ruling, .. }) => {
             let asked = plan.pipeline.at(*stage).get(*guard)?;
-            (stage == at && asked.name == *name).then(|| judged(plan, *stage, *guard, name, ruling))?
+            let same = (&asked.name, &asked.component, &asked.settings) == (name, component, settings);
+            (stage == at && same).then(|| judged(plan, *stage, *guard, name, ruling))?
         }
         (Phase::Awaiting { approval, .. }, Fact::Expired { approval: about }) if approval == about => {
             Phase::Done(Outcome::Denied { approval: *approval, by: None, comment: None })
@@ -188,6 +189,7 @@ pub(crate) fn advance(plan: &Plan, phase: &Phase, fact: &Fact) -> Option<Phase> 
         (Phase::Awaiting { approval, .. }, Fact::Decided { approval: about, .. }) if approval == about => decided(plan, phase, fact)?,
         (Phase::Calling { attempt }, Fact::Answered { attempt: of, finish }) if attempt == of => match finish {
             Finish::Reply { .. } => judging(plan, Stage::ToolCall, 0),
+            Finish::Retry { .. } if *attempt >= plan.attempts => return None,
             Finish::Retry { until, .. } => Phase::Backoff { attempt: attempt + 1, until: *until },
             Finish::Failed { message } => Phase::Done(Outcome::Failed(Failure::Provider(message.clone()))),
         },
@@ -274,7 +276,7 @@ pub enum LedgerError {
 pub fn replay(plan: &Plan, entries: &[Entry]) -> Result<Replayed, LedgerError> {
     let first = entries.first().ok_or(LedgerError::Beginning)?;
     let Fact::Created { plan: digest, content, .. } = &first.fact else { return Err(LedgerError::Beginning) };
-    if *digest != plan.digest() {
+    if *digest != plan.digest() || first.place != 1 {
         return Err(LedgerError::Beginning);
     }
     let mut now = Replayed { phase: judging(plan, Stage::Ingress, 0), version: first.version, request: *content, reply: None };

@@ -2,7 +2,7 @@
 //!
 //! No clock, no network, no store, no wasm and no randomness in this file.
 
-use crate::ledger::{advance, judging};
+use crate::ledger::{advance, judging, replay};
 use crate::{
     Answer, Approval, ApprovalId, Approver, Choice, Commit, Decided, Decision, Digest, Edit, Entry, Event, Fact, Finding, Finish, Guard,
     GuardFailure, Message, Missing, Mode, OnFailure, PartView, Place, Plan, Principal, PrincipalRole, ProviderFailure, Question, Reply,
@@ -672,7 +672,8 @@ impl Run {
             }
             Err(ProviderFailure::Permanent { message }) => Finish::Failed { message },
             Err(ProviderFailure::Transient { message, retry_after, jitter }) => {
-                let pause = self.plan.backoff.pause(attempt + 1, retry_after, jitter).filter(|_| attempt < self.plan.attempts);
+                let pause =
+                    self.plan.backoff.pause(attempt.saturating_add(1), retry_after, jitter).filter(|_| attempt < self.plan.attempts);
                 pause.map_or(Finish::Failed { message: message.clone() }, |pause| Finish::Retry { message, until: now.after(pause) })
             }
         };
@@ -905,19 +906,28 @@ impl Run {
 
     /// What must hold of a checkpoint that comes from outside, so that nothing in here can panic on it.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let messages = self.request.messages.len() + usize::from(self.reply.is_some());
-        let asks =
-            |stage: Stage, guard: usize| guard < self.plan.pipeline.at(stage).len() && (!stage.follows_the_reply() || self.reply.is_some());
+        let replied = self.reply.is_some();
+        let messages = self.request.messages.len() + usize::from(replied);
+        // Far from where counting would overflow.
+        let countable = self.version <= COUNTABLE && self.revisions.iter().all(|it| u64::from(*it) <= COUNTABLE);
+        let asks = |stage: Stage, guard: usize| guard < self.plan.pipeline.at(stage).len() && stage.follows_the_reply() == replied;
         match &self.phase {
             _ if self.revisions.len() != messages => Err("revisions do not fit the messages"),
-            _ if self.history.is_empty() => Err("no history"),
+            _ if !countable => Err("a number is beyond counting"),
             Phase::Judging { stage, guard } if !asks(*stage, *guard) => Err("no such guard"),
             Phase::Awaiting { stage, guard, .. } if !asks(*stage, *guard) => Err("no such guard"),
             Phase::Awaiting { approval, .. } if self.approvals.last().map(|it| it.id) != Some(*approval) => Err("no such question"),
-            _ => Ok(()),
+            Phase::Calling { .. } | Phase::Backoff { .. } if replied => Err("a reply before the call"),
+            Phase::Done(Outcome::Completed) if !replied => Err("completed without a reply"),
+            _ => match replay(&self.plan, &self.history) {
+                Ok(it) if it.phase == self.phase && it.version <= self.version + 1 => Ok(()),
+                _ => Err("its history leads elsewhere"),
+            },
         }
     }
 }
+
+const COUNTABLE: u64 = 1 << 31;
 
 /// So many people: a question can raise what the configuration says, and nobody at all is never enough.
 fn required(guard: &Guard, asked: u32) -> u32 {

@@ -107,7 +107,9 @@ impl World {
 
     fn begin(&mut self) {
         let plan = plan(&mut self.dice);
-        self.create(plan.clone());
+        let request = request(&mut self.dice);
+        let creator = self.dice.pick(&people()).clone();
+        self.create(plan.clone(), request.clone(), creator.clone());
         if self.dice.one_in(4) {
             // A neighbour that differs in one thing only: nothing that holds of one may hold of the other.
             let mut plan = plan;
@@ -116,13 +118,11 @@ impl World {
                 1 => plan.attempts += 1,
                 _ => plan.pipeline.ingress.iter_mut().chain(&mut plan.pipeline.egress).for_each(|it| it.settings = Digest::of(b"other")),
             }
-            self.create(plan);
+            self.create(plan, request, creator);
         }
     }
 
-    fn create(&mut self, plan: Plan) {
-        let request = request(&mut self.dice);
-        let creator = self.dice.pick(&people()).clone();
+    fn create(&mut self, plan: Plan, request: Request, creator: Principal) {
         let id = RunId::new(Time(self.now), [self.cases.len() as u8; 10]);
         let bad = Stage::ALL.iter().flat_map(|it| plan.pipeline.at(*it)).any(|guard| {
             !reachable(
@@ -163,17 +163,15 @@ impl World {
     }
 
     fn turn(&mut self, index: usize) {
-        let hand = self.dice.index(2);
+        let hand = usize::from(self.dice.one_in(4));
         // Taken out, so that the world and the case can be changed independently.
         let mut case = self.cases.swap_remove(index);
         let held = case.hands[hand].take().or_else(|| self.take_up(&mut case));
         if let Some(mut held) = held {
             if self.crash(40, "crash before a step") {
                 drop(held);
-            } else if self.act(&mut case, &mut held) == Next::Keep {
-                if !self.crash(40, "crash after a step") {
-                    case.hands[hand] = self.commit_if_needed(&mut case, held);
-                }
+            } else if self.act(&mut case, &mut held) == Next::Keep && !self.crash(40, "crash after a step") {
+                case.hands[hand] = self.commit_if_needed(&mut case, held);
             }
         }
         self.cases.push(case);
@@ -202,7 +200,7 @@ impl World {
 
     /// Lets a driver do what the run wants, or something that does not fit.
     fn act(&mut self, case: &mut Case, held: &mut Held) -> Next {
-        if self.dice.one_in(5) {
+        if self.dice.one_in(8) {
             self.noise(held);
         }
         if !matches!(held.truth.phase, Phase::Awaiting { .. }) && self.dice.one_in(8) {
@@ -222,7 +220,7 @@ impl World {
             Phase::Awaiting { .. } => return self.people(case, held),
             Phase::Backoff { attempt, until } => self.wait(case, held, attempt, until),
             Phase::Done(_) => {
-                for _ in 0..3 {
+                for _ in 0..2 {
                     self.noise(held);
                 }
                 case.poked += 1;
@@ -234,7 +232,6 @@ impl World {
 
     /// The event is taken in. What it does to the phase is for the caller to foresee.
     fn accept(&mut self, case: &Case, held: &mut Held, event: Event, now: u64) {
-        let before = held.run.history().to_vec();
         held.run.handle(event.clone(), Time(now)).unwrap_or_else(|refused| panic!("{event:?} was refused: {refused}"));
         held.truth.updated = held.truth.updated.max(now);
         held.truth.entries += 1;
@@ -243,20 +240,16 @@ impl World {
         if matches!(event, Event::Judged { .. } | Event::Answered { .. }) {
             held.old.push(event);
         }
-        let after = held.run.history();
-        assert_eq!(after.len(), before.len() + 1, "one event makes one entry");
-        assert_eq!(after[..before.len()], before[..], "the past does not change");
-        assert_eq!(after.len(), held.truth.entries);
+        assert_eq!(held.run.history().len(), held.truth.entries, "one event makes one entry");
         assert!(case.stored.is_none() || held.truth.version > 0);
     }
 
     /// The event is refused, and nothing has changed.
     fn refuse(&mut self, held: &mut Held, event: Event, now: u64) {
         let before = held.run.clone();
-        let said = format!("{event:?}");
-        let refused = held.run.handle(event, Time(now));
-        assert_eq!(refused, Err(Refused::Illegal), "{said} at {:?}", before.phase());
-        assert_eq!(held.run, before, "a refused event changes nothing: {said}");
+        let refused = held.run.handle(event.clone(), Time(now));
+        assert_eq!(refused, Err(Refused::Illegal), "{event:?} at {:?}", before.phase());
+        assert_eq!(held.run, before, "a refused event changes nothing: {event:?}");
         self.seen.hit("refused: Illegal");
     }
 
@@ -566,9 +559,7 @@ impl World {
             _ => vec![],
         };
         let foreseen = foresee(case, truth, &who, choice, approval, digest, sound, now);
-        let before = held.run.clone();
         let answer = held.run.decide(&who, choice, approval, digest, comment.clone(), edits.clone(), Time(now));
-        assert_eq!(held.run, before);
         let said = answer.as_ref().map(|_| "counts").unwrap_or_else(|it| names::refused(it));
         assert_eq!(said, foreseen, "{} says {choice:?} on {approval:?} at {:?}: {answer:?}", who.id, truth.phase);
         self.seen.hit(said);
@@ -650,12 +641,11 @@ impl World {
         assert_eq!((checkpoint.version, held.run.version()), (held.truth.version, held.truth.version), "each commit is one version");
         assert!(entries.iter().all(|it| it.version == checkpoint.version), "entries name the version that they are committed with");
         self.check_checkpoint(case, &held, &checkpoint);
-        let stored = case.stored.as_ref();
-        if checkpoint.version != stored.map_or(0, |it| it.version) + 1 {
+        if checkpoint.version != case.stored.as_ref().map_or(0, |it| it.version) + 1 {
             self.seen.hit("conflict");
             return None;
         }
-        let mut ledger = stored.map_or(vec![], |it| it.entries.clone());
+        let mut ledger = case.stored.take().map_or(vec![], |it| it.entries);
         ledger.extend(entries);
         self.check_ledger(case, &held, &ledger);
         case.stored = Some(Stored { held: held.clone(), bytes: checkpoint.bytes, version: checkpoint.version, entries: ledger });
@@ -667,7 +657,6 @@ impl World {
     }
 
     fn check_checkpoint(&self, case: &Case, held: &Held, checkpoint: &aegis_core::Checkpoint) {
-        assert_eq!(Run::decode(&checkpoint.bytes).expect("a checkpoint can be read"), held.run, "decode gives back what was encoded");
         let truth = &held.truth;
         let due = match truth.phase {
             Phase::Awaiting { expires_at: due, .. } | Phase::Backoff { until: due, .. } => Some(due),
@@ -755,6 +744,9 @@ impl World {
         };
         assert_eq!(run.status(), status);
         self.seen.hit(status.name());
+        if !self.dice.one_in(4) {
+            return;
+        }
         let request = serde_json::json!([truth.messages, truth.tools, case.request.params, case.request.metadata]).to_string();
         self.witness(run.content(Stage::Ingress), request);
         if let Some(reply) = &truth.reply {
@@ -811,7 +803,7 @@ impl Case {
     fn is_open(&self) -> bool {
         let over = self.stored.as_ref().is_some_and(|it| matches!(it.held.truth.phase, Phase::Done(_)));
         let held = self.hands.iter().any(Option::is_some);
-        if over { self.poked < 3 || held } else { self.stored.is_some() || held }
+        if over { self.poked < 1 || held } else { self.stored.is_some() || held }
     }
 }
 
