@@ -117,7 +117,7 @@ impl<'a> Meaning<'a> {
     /// What nobody wrote and everybody expects.
     fn default_for_purpose(&mut self) {
         let dev = self.purpose == Purpose::Dev;
-        if dev {
+        if dev || self.written.auth.is_none() {
             self.written.auth = Some(written::Auth::None {});
         }
         if dev && self.known("providers").is_empty() {
