@@ -1,1 +1,26 @@
-//! Empty so far.
+//! The only door to wasmtime. Nothing in this crate decides what follows from a verdict, and nothing outside of it
+//! knows how a guard runs: a [`Sandbox`] loads guards, a [`LoadedGuard`] judges, every time in a fresh instance.
+
+mod bindings;
+mod cache;
+mod convert;
+mod engine;
+mod guard;
+mod health;
+mod imports;
+mod inspect;
+mod limits;
+mod load;
+mod manifest;
+mod schema;
+mod snapshot;
+mod wasi;
+
+pub use engine::{Options, Sandbox, SandboxError};
+pub use guard::LoadedGuard;
+pub use health::Health;
+pub use imports::Kind;
+pub use inspect::{Inspection, inspect};
+pub use limits::Limits;
+pub use load::{LoadError, Progress, Source};
+pub use manifest::{Manifest, ManifestError};

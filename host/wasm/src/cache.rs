@@ -1,0 +1,163 @@
+//! Compiled guards on disk. What is in there is native code, so nothing is believed: the folder belongs to this user
+//! alone, the name of a file says what it was made of, and its header what it must contain. Whatever does not fit is made again.
+
+use crate::engine::SandboxError;
+use aegis_core::Digest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::hash::{Hash as _, Hasher};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Changes whenever the way of making an entry does.
+const FORMAT: &str = "aegis compiled guard 1, wizer 48.0.8";
+/// Bytes of the header's line.
+const HEADER: u64 = 4096;
+/// Bytes of an entry: native code is at most some ten times as large as its component.
+const ENTRY: u64 = 1 << 30;
+
+pub(crate) struct Cache {
+    folder: PathBuf,
+    /// Everything about the engine that compiled code depends on.
+    engine: Digest,
+}
+
+/// What is kept of one guard with one set of settings.
+pub(crate) struct Compiled {
+    pub(crate) component: Component,
+    /// Why it is not a snapshot.
+    pub(crate) plain: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    /// SHA-256 of `plain` and the payload.
+    digest: Digest,
+    plain: Option<String>,
+}
+
+impl Cache {
+    /// Makes the folder for this user alone, and refuses one in which anyone else may write.
+    pub(crate) fn open(folder: PathBuf, engine: &Engine) -> Result<Cache, SandboxError> {
+        let refused = |why: String| SandboxError::Cache { path: folder.clone(), why };
+        prepare(&folder).map_err(|error| refused(error.to_string()))?;
+        let mut fingerprint = Fingerprint(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut fingerprint);
+        let engine = Digest(fingerprint.0.finalize().into());
+        Ok(Cache { folder, engine })
+    }
+
+    fn path(&self, component: Digest, settings: Digest) -> PathBuf {
+        let made_of = Sha256::new().chain_update(FORMAT).chain_update(component.0).chain_update(settings.0).chain_update(self.engine.0);
+        self.folder.join(Digest(made_of.finalize().into()).hex())
+    }
+
+    /// What was kept; nothing when there is nothing, or nothing that can be believed.
+    pub(crate) fn fetch(&self, component: Digest, settings: Digest, engine: &Engine) -> Option<Compiled> {
+        let path = self.path(component, settings);
+        match read(&path).and_then(|(header, payload)| Ok((deserialize(engine, &payload).map_err(io::Error::other)?, header.plain))) {
+            Ok((component, plain)) => Some(Compiled { component, plain }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a compiled guard is damaged and will be made again");
+                None
+            }
+        }
+    }
+
+    /// Keeps it. Nothing depends on whether that succeeds.
+    pub(crate) fn keep(&self, component: Digest, settings: Digest, compiled: &Compiled) {
+        let path = self.path(component, settings);
+        let payload = compiled.component.serialize().map_err(io::Error::other);
+        if let Err(error) = payload.and_then(|payload| write(&path, compiled.plain.clone(), &payload)) {
+            tracing::warn!(path = %path.display(), %error, "a compiled guard could not be kept");
+        }
+    }
+}
+
+fn digest(plain: &Option<String>, payload: &[u8]) -> Digest {
+    let plain = serde_json::to_vec(plain).expect("a text");
+    Digest(Sha256::new().chain_update(Sha256::digest(plain)).chain_update(payload).finalize().into())
+}
+
+fn read(path: &Path) -> io::Result<(Header, Vec<u8>)> {
+    let mut file = io::BufReader::new(fs::File::open(path)?);
+    let mut line = Vec::new();
+    io::BufRead::read_until(&mut (&mut file).take(HEADER), b'\n', &mut line)?;
+    let header: Header = serde_json::from_slice(&line)?;
+    let mut payload = Vec::new();
+    file.take(ENTRY).read_to_end(&mut payload)?;
+    if digest(&header.plain, &payload) != header.digest {
+        return Err(io::Error::other("its contents are not what its header says"));
+    }
+    Ok((header, payload))
+}
+
+/// Under another name first: a reader sees all of it or nothing.
+fn write(path: &Path, plain: Option<String>, payload: &[u8]) -> io::Result<()> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{number}", std::process::id()));
+    let written =
+        write_new(&unfinished, &Header { digest: digest(&plain, payload), plain }, payload).and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished); // best effort: the error that counts is the first
+    }
+    written
+}
+
+fn write_new(path: &Path, header: &Header, payload: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create_new(path)?;
+    serde_json::to_writer(&mut file, header)?;
+    file.write_all(b"\n")?;
+    file.write_all(payload)?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn prepare(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let there = fs::metadata(folder)?;
+    if there.mode() & 0o022 != 0 {
+        let fix = format!("others may write there, and what is in it is run: chmod 700 {}", folder.display());
+        return Err(io::Error::other(fix));
+    }
+    let probe = folder.join(format!("probe-{}", std::process::id()));
+    let us = fs::File::create(&probe)?.metadata()?.uid();
+    fs::remove_file(&probe)?;
+    if there.uid() != us {
+        return Err(io::Error::other("it belongs to another user, and what is in it is run: choose a folder of your own"));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn prepare(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+#[expect(unsafe_code, reason = "the one place where native code is loaded from disk")]
+fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: wasmtime asks that these are bytes of `Component::serialize`, unchanged. `keep` wrote them so; their SHA-256 in
+    // the header shows that they are unchanged; and in this folder nobody but this user, who could replace the whole program as well, can write.
+    // wasmtime itself checks that they were made by the same version and for the same settings.
+    unsafe { Component::deserialize(engine, payload) }
+}
+
+/// Collects what is hashed, the same in every process.
+struct Fingerprint(Sha256);
+
+impl Hasher for Fingerprint {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0 // nobody asks: the whole digest is read instead
+    }
+}

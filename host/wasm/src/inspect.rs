@@ -1,0 +1,49 @@
+//! What can be said of a file without settings: its outside always, and what it says of itself where it may be run.
+
+use crate::engine::{Options, Sandbox};
+use crate::imports::{Kind, Outside};
+use crate::limits::Limits;
+use crate::load::{self, LoadError};
+use crate::manifest::Manifest;
+use aegis_core::Digest;
+
+/// What a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Component, module or neither.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: usize,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// What it asks for; types of the contract are not counted.
+    pub imports: Vec<String>,
+    /// Those of them that are not granted.
+    pub refused: Vec<String>,
+    /// What it offers.
+    pub exports: Vec<String>,
+    /// The version of the contract that it was built against, such as `0.1.0`.
+    pub contract: Option<String>,
+    /// What it says of itself, or why it could not be asked.
+    pub manifest: Result<Manifest, LoadError>,
+}
+
+/// Looks at a file, and asks it what it is, with nothing granted. Blocks while the component is compiled.
+pub fn inspect(bytes: &[u8]) -> Inspection {
+    let outside = Outside::read(bytes);
+    Inspection {
+        kind: outside.kind,
+        size: bytes.len(),
+        digest: Digest::of(bytes),
+        refused: outside.refused(),
+        contract: outside.exported("scanner").map(str::to_owned),
+        imports: outside.imports,
+        exports: outside.exports,
+        manifest: manifest(bytes),
+    }
+}
+
+fn manifest(bytes: &[u8]) -> Result<Manifest, LoadError> {
+    let sandbox = Sandbox::new(Options { cache_dir: None, instances: 1 }).map_err(|error| LoadError::Compile(error.to_string()))?;
+    load::describe(&sandbox, bytes.to_vec(), Limits::default())
+}

@@ -1,0 +1,275 @@
+//! From a file to a guard that can judge. Nothing of the file runs before its imports are read, and nothing that it
+//! does can hold up the start for longer than its limits.
+
+use crate::bindings::GuardPre;
+use crate::cache::Compiled;
+use crate::convert;
+use crate::engine::{Sandbox, Shared};
+use crate::guard::{LoadedGuard, Ready, Start, clip};
+use crate::health::Counters;
+use crate::imports::{self, Kind, Outside};
+use crate::limits::Limits;
+use crate::manifest::{Manifest, ManifestError};
+use crate::{schema, snapshot};
+use aegis_core::{Code, Digest, GuardFailure};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+use wasmtime::component::Component;
+
+/// Stack of the thread that loads: compilers and validators of nested input need room.
+const STACK: usize = 16 << 20;
+
+/// A guard as it is configured.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The component.
+    pub bytes: Cow<'static, [u8]>,
+    /// What `configure` is handed, as compact JSON text; `{}` where nothing is configured.
+    pub settings: Value,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// How far a load has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Compiled before; taken from the cache.
+    Cached,
+    /// Being compiled, which takes most of the time.
+    Compiling {
+        /// Bytes of the component.
+        bytes: usize,
+    },
+    /// Being asked what it is, and handed its settings.
+    Configuring,
+    /// Being configured once for all scans, and compiled again with that.
+    Snapshotting,
+}
+
+/// Why a guard cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Larger than its limit.
+    #[error("it has {size} bytes, and at most {most} are allowed")]
+    Large {
+        /// Bytes of the file.
+        size: usize,
+        /// Bytes allowed.
+        most: usize,
+    },
+    /// A core module.
+    #[error("it is a WebAssembly module, not a component: make it one with `aegis guard build FILE`")]
+    Module,
+    /// No WebAssembly, or damaged.
+    #[error("it is no WebAssembly component, or is damaged")]
+    NoComponent,
+    /// It asks for what is not granted: all of it.
+    #[error("it imports what is not granted: {}; {}", .0.join(", "), imports::hint(.0))]
+    Imports(Vec<String>),
+    /// It does not speak this contract.
+    #[error("it does not export aegis:guard/scanner@0.1, but {}: build it against the contract in wit/", listed(.0))]
+    NoScanner(Vec<String>),
+    /// wasmtime refuses it: it is invalid, too large for a place in the sandbox, or was built for another contract.
+    #[error("it cannot be compiled or linked: {0}")]
+    Compile(String),
+    /// What it says of itself is wrong.
+    #[error("what it says of itself is wrong: {0}")]
+    Manifest(#[from] ManifestError),
+    /// Its settings do not fit its schema, or it refuses them.
+    #[error("it refuses its settings: {}", .0.join("; "))]
+    Settings(Vec<String>),
+    /// It failed while it was asked what it is or handed its settings.
+    #[error("in {step} it {failure}")]
+    Failed {
+        /// `describe` or `configure`.
+        step: &'static str,
+        /// How.
+        failure: GuardFailure,
+    },
+    /// Loading it took too long, or broke the loader.
+    #[error("loading it {0}")]
+    Gave(&'static str),
+}
+
+impl LoadError {
+    /// The code that goes with it.
+    pub fn code(&self) -> Code {
+        match self {
+            LoadError::Large { .. } | LoadError::Module | LoadError::NoComponent | LoadError::Gave(_) => Code::GRD_LOAD,
+            LoadError::Imports(_) => Code::GRD_IMPORT,
+            LoadError::NoScanner(_) | LoadError::Compile(_) | LoadError::Manifest(_) => Code::GRD_CONTRACT,
+            LoadError::Settings(_) => Code::GRD_SETTINGS,
+            LoadError::Failed { failure, .. } => match failure {
+                GuardFailure::Declined(_) => Code::GRD_DECLINED,
+                GuardFailure::Trap(_) => Code::GRD_TRAP,
+                GuardFailure::Timeout => Code::GRD_TIMEOUT,
+                GuardFailure::Memory => Code::GRD_MEMORY,
+                GuardFailure::Output => Code::GRD_OUTPUT,
+                GuardFailure::Contract(_) => Code::GRD_CONTRACT,
+            },
+        }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}
+
+impl Sandbox {
+    /// Loads a guard. Blocks for as long as it takes to compile it (up to some ten seconds for large runtimes), so call it
+    /// off the executor; `progress` is called on this thread.
+    ///
+    /// A compilation that runs out of its time cannot be stopped: its thread is left to itself, and its result dropped.
+    pub fn load(&self, source: Source, progress: &dyn Fn(Progress)) -> Result<Arc<LoadedGuard>, LoadError> {
+        let end = Instant::now() + source.limits.compile_time;
+        let (tell, told) = mpsc::channel();
+        let shared = self.shared.clone();
+        let work = move || {
+            let result = load(&shared, source, &|step| drop(tell.send(Told::Progress(step))));
+            drop(tell.send(Told::Done(result))); // nobody listens any more when the time was up
+        };
+        let thread = std::thread::Builder::new().name("aegis-load".into()).stack_size(STACK);
+        thread.spawn(work).map_err(|_| LoadError::Gave("needs a thread, and there is none to be had"))?;
+        loop {
+            match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Told::Progress(step)) => progress(step),
+                Ok(Told::Done(result)) => return result,
+                Err(mpsc::RecvTimeoutError::Timeout) => return Err(LoadError::Gave("takes too long")),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(LoadError::Gave("broke the compiler")),
+            }
+        }
+    }
+}
+
+enum Told {
+    Progress(Progress),
+    Done(Result<Arc<LoadedGuard>, LoadError>),
+}
+
+fn load(shared: &Arc<Shared>, source: Source, progress: &dyn Fn(Progress)) -> Result<Arc<LoadedGuard>, LoadError> {
+    let outside = admit(&source.bytes, &source.limits)?;
+    let text = source.settings.to_string();
+    if text.len() > source.limits.input {
+        return Err(LoadError::Settings(vec![format!("they have {} bytes, and its limit is {}", text.len(), source.limits.input)]));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|_| LoadError::Gave("needs a timer, and there is none to be had"))?;
+    let loading = Loading { shared, source, outside, text, progress };
+    runtime.block_on(loading.run()).map(Arc::new)
+}
+
+/// Reads from the outside whether it may be run at all.
+pub(crate) fn admit(bytes: &[u8], limits: &Limits) -> Result<Outside, LoadError> {
+    let (size, most) = (bytes.len(), limits.component);
+    if size > most {
+        return Err(LoadError::Large { size, most });
+    }
+    let outside = Outside::read(bytes);
+    match outside.kind {
+        Kind::Component => {}
+        Kind::Module => return Err(LoadError::Module),
+        Kind::Other => return Err(LoadError::NoComponent),
+    }
+    let refused = outside.refused();
+    if !refused.is_empty() {
+        return Err(LoadError::Imports(refused));
+    }
+    if !outside.exported("scanner").is_some_and(|version| version.starts_with("0.1.")) {
+        return Err(LoadError::NoScanner(outside.exports));
+    }
+    Ok(outside)
+}
+
+struct Loading<'a> {
+    shared: &'a Arc<Shared>,
+    source: Source,
+    outside: Outside,
+    text: String,
+    progress: &'a dyn Fn(Progress),
+}
+
+impl Loading<'_> {
+    async fn run(self) -> Result<LoadedGuard, LoadError> {
+        let component = Digest::of(&self.source.bytes);
+        let settings = Digest::of(self.text.as_bytes());
+        let cache = self.shared.cache.as_ref();
+        let compiled = match cache.and_then(|it| it.fetch(component, settings, &self.shared.engine)) {
+            Some(compiled) => {
+                (self.progress)(Progress::Cached);
+                compiled
+            }
+            None => {
+                let compiled = self.compile().await?;
+                cache.inspect(|it| it.keep(component, settings, &compiled));
+                compiled
+            }
+        };
+        let start = match compiled.plain {
+            None => Start::Snapshot,
+            Some(why) => Start::Configure { settings: self.text.clone(), why },
+        };
+        let ready = self.ready(&compiled.component, start)?;
+        let manifest = self.manifest(&ready).await?;
+        let Loading { source: Source { name, .. }, outside: Outside { imports, .. }, .. } = self;
+        Ok(LoadedGuard { name, manifest, component, settings, imports, ready, counters: Counters::default() })
+    }
+
+    /// Compiles it, has it accept its settings, and freezes it with them where that can be done.
+    async fn compile(&self) -> Result<Compiled, LoadError> {
+        let bytes = &*self.source.bytes;
+        (self.progress)(Progress::Compiling { bytes: bytes.len() });
+        let component = self.component(bytes)?;
+        (self.progress)(Progress::Configuring);
+        let ready = self.ready(&component, Start::Snapshot)?;
+        self.accept(&ready).await?;
+        (self.progress)(Progress::Snapshotting);
+        let taken = snapshot::take(self.shared, bytes, &self.text, &self.source.limits, self.outside.wants_wasi()).await;
+        let frozen = taken.and_then(|bytes| self.component(&bytes).map_err(|error| error.to_string()));
+        Ok(match frozen {
+            Ok(component) => Compiled { component, plain: None },
+            Err(why) => Compiled { component, plain: Some(clip(why)) },
+        })
+    }
+
+    async fn accept(&self, ready: &Ready) -> Result<(), LoadError> {
+        let manifest = self.manifest(ready).await?;
+        let mistakes = schema::mistakes(&manifest.settings_schema, &self.source.settings)?;
+        if !mistakes.is_empty() {
+            return Err(LoadError::Settings(mistakes));
+        }
+        let accepted = ready.configure(&self.text).await.map_err(|failure| LoadError::Failed { step: "configure", failure })?;
+        accepted.map_err(|why| LoadError::Settings(vec![clip(why)]))
+    }
+
+    async fn manifest(&self, ready: &Ready) -> Result<Manifest, LoadError> {
+        let described = ready.describe().await.map_err(|failure| LoadError::Failed { step: "describe", failure })?;
+        Ok(convert::manifest(described).check(self.outside.exported("stream-scanner").is_some())?)
+    }
+
+    fn component(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        Component::new(&self.shared.engine, bytes).map_err(|error| LoadError::Compile(clip(format!("{error:#}"))))
+    }
+
+    fn ready(&self, component: &Component, start: Start) -> Result<Ready, LoadError> {
+        let pre = self.shared.linker.instantiate_pre(component).and_then(GuardPre::new);
+        let pre = pre.map_err(|error| LoadError::Compile(clip(format!("{error:#}"))))?;
+        let (shared, limits) = (self.shared.clone(), self.source.limits.clone());
+        Ok(Ready { shared, pre, limits, wasi: self.outside.wants_wasi(), start })
+    }
+}
+
+/// Compiles it and asks it what it is, without settings.
+pub(crate) fn describe(sandbox: &Sandbox, bytes: Vec<u8>, limits: Limits) -> Result<Manifest, LoadError> {
+    let outside = admit(&bytes, &limits)?;
+    let source = Source { name: "inspected".into(), bytes: bytes.into(), settings: Value::Null, limits };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|_| LoadError::Gave("needs a timer, and there is none to be had"))?;
+    let loading = Loading { shared: &sandbox.shared, source, outside, text: String::new(), progress: &|_| () };
+    let component = loading.component(&loading.source.bytes)?;
+    let ready = loading.ready(&component, Start::Snapshot)?;
+    runtime.block_on(loading.manifest(&ready))
+}
