@@ -1,0 +1,206 @@
+//! Core modules and components, held against the contract. No toolchain and no engine.
+
+use crate::KitError;
+use wasmparser::{KnownCustom, Parser, Payload};
+use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
+use wit_parser::{Resolve, WorldId, WorldKey};
+
+/// The contract, so that the binary needs no file beside it.
+const WIT: &str = include_str!("../../../wit/guard.wit");
+const SCANNER: &str = "aegis:guard/scanner@";
+const STREAM_SCANNER: &str = "aegis:guard/stream-scanner@";
+/// Holds types only: nothing that a host would have to provide.
+const TYPES: &str = "aegis:guard/types@";
+
+/// What a core module says about itself.
+#[derive(Default)]
+struct Core {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// Whether it carries the types of its exports, as modules made with `wit-bindgen` do.
+    typed: bool,
+}
+
+/// Makes a component of a core module.
+pub(crate) fn of_core(module: &[u8]) -> Result<Vec<u8>, KitError> {
+    let core = inspect(module).map_err(|error| KitError::NotWasm(error.to_string()))?;
+    if let Some(wasi) = core.imports.iter().find(|it| it.starts_with("wasi_snapshot_preview1") || it.starts_with("wasi_unstable")) {
+        return Err(KitError::Wasi(wasi.clone()));
+    }
+    let functions = core.exports.iter().map(|it| it.split('#').next().unwrap_or(it));
+    version(functions).ok_or_else(|| KitError::NotAGuard(core.exports.clone()))??;
+    encode(module, &core)
+}
+
+fn inspect(module: &[u8]) -> wasmparser::Result<Core> {
+    let mut core = Core::default();
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let import = import?;
+                    core.imports.push(format!("{}.{}", import.module, import.name));
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    core.exports.push(export?.name.to_owned());
+                }
+            }
+            Payload::CustomSection(section) if matches!(section.as_known(), KnownCustom::Unknown) => {
+                core.typed |= section.name().starts_with("component-type");
+            }
+            _ => {}
+        }
+    }
+    Ok(core)
+}
+
+fn encode(module: &[u8], core: &Core) -> Result<Vec<u8>, KitError> {
+    let mut module = module.to_owned();
+    if !core.typed {
+        let (resolve, world) = contract(&core.exports);
+        let embedded = wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8);
+        embedded.map_err(|error| KitError::Module(format!("{error:#}")))?;
+    }
+    let encoder = ComponentEncoder::default().validate(true).module(&module);
+    encoder.and_then(|mut it| it.encode()).map_err(|error| KitError::Module(format!("{error:#}")))
+}
+
+/// The version of the scanner among these exports, if there is one, and if this version of the kit takes it.
+fn version<'a>(mut exports: impl Iterator<Item = &'a str>) -> Option<Result<&'a str, KitError>> {
+    let version = exports.find_map(|it| it.strip_prefix(SCANNER))?;
+    Some(if version.starts_with("0.1.") { Ok(version) } else { Err(KitError::Version(format!("{SCANNER}{version}"))) })
+}
+
+/// The contract, and the world of it that has these exports.
+fn contract(exports: &[String]) -> (Resolve, WorldId) {
+    let streaming = exports.iter().any(|it| it.starts_with(STREAM_SCANNER));
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("guard.wit", WIT).expect("the embedded contract parses: a test says so");
+    let world = resolve
+        .select_world(&[package], Some(if streaming { "streaming-guard" } else { "guard" }))
+        .expect("both worlds are in the contract");
+    (resolve, world)
+}
+
+/// Checks that this is a guard's component; what it imports.
+pub(crate) fn check(component: &[u8]) -> Result<Vec<String>, KitError> {
+    let decoded = wit_component::decode(component).map_err(|error| KitError::Component(format!("{error:#}")))?;
+    let (resolve, world) = match decoded {
+        DecodedWasm::Component(resolve, world) => (resolve, world),
+        DecodedWasm::WitPackage(..) => return Err(KitError::NotAGuard(vec!["types only".into()])),
+    };
+    let names = |keys: &mut dyn Iterator<Item = &WorldKey>| keys.map(|it| resolve.name_world_key(it)).collect::<Vec<String>>();
+    let exports = names(&mut resolve.worlds[world].exports.keys());
+    let mut imports = names(&mut resolve.worlds[world].imports.keys());
+    imports.retain(|it| !it.starts_with(TYPES));
+    let version = version(exports.iter().map(String::as_str)).ok_or_else(|| KitError::NotAGuard(exports.clone()))??;
+    // Held against the contract in full where that can be done without an engine: a later 0.1.x has other names, and imports are the host's to judge.
+    if version == "0.1.0" && imports.is_empty() {
+        let (resolve, world) = contract(&exports);
+        wit_component::targets(&resolve, world, component).map_err(|error| KitError::Component(format!("{error:#}")))?;
+    }
+    Ok(imports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::from_bytes;
+
+    /// The smallest module that fits the contract: it would trap at every call.
+    const GUARD: &str = r#"(module
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "aegis:guard/scanner@0.1.0#describe") (result i32) unreachable)
+        (func (export "aegis:guard/scanner@0.1.0#configure") (param i32 i32) (result i32) unreachable)
+        (func (export "aegis:guard/scanner@0.1.0#scan") (param i32) (result i32) unreachable))"#;
+
+    /// A component made from [`GUARD`] by someone whose contract reads otherwise.
+    fn foreign(ours: &str, theirs: &str) -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("guard.wit", &WIT.replace(ours, theirs)).unwrap();
+        let world = resolve.select_world(&[package], Some("guard")).unwrap();
+        let module = GUARD.replace("aegis:guard/scanner@0.1.0", &resolve.id_of_name(package, "scanner"));
+        let mut module = wat::parse_str(module).unwrap();
+        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+    }
+
+    #[test]
+    fn a_module_that_fits_becomes_a_component_without_imports() {
+        let built = from_bytes(GUARD.as_bytes()).unwrap();
+        assert!(built.core_size.is_some() && built.imports.is_empty() && Parser::is_component(&built.component));
+        let again = from_bytes(&built.component).unwrap();
+        assert_eq!((again.component, again.sha256, again.core_size), (built.component, built.sha256, None));
+    }
+
+    #[test]
+    fn a_streaming_guard_is_a_guard() {
+        let stream = r#"(func (export "aegis:guard/stream-scanner@0.1.0#open") (param i32) (result i32) unreachable)
+            (func (export "aegis:guard/stream-scanner@0.1.0#push") (param i32 i32) (result i32) unreachable)
+            (func (export "aegis:guard/stream-scanner@0.1.0#close") (result i32) unreachable))"#;
+        let module = GUARD.strip_suffix(')').unwrap().to_owned() + stream;
+        let exports = exports_of(&from_bytes(module.as_bytes()).unwrap().component);
+        assert!(exports.iter().any(|it| it.starts_with(STREAM_SCANNER)), "{exports:?}");
+    }
+
+    fn exports_of(component: &[u8]) -> Vec<String> {
+        let DecodedWasm::Component(resolve, world) = wit_component::decode(component).unwrap() else { panic!("no component") };
+        resolve.worlds[world].exports.keys().map(|it| resolve.name_world_key(it)).collect()
+    }
+
+    #[test]
+    fn what_is_no_guard_is_refused_with_the_reason() {
+        let without = |name: &str| GUARD.lines().filter(|line| !line.contains(name)).collect::<Vec<_>>().join("\n");
+        for (bytes, expected) in [
+            ("hello".to_owned(), "no WebAssembly"),
+            ("(module".into(), "no WebAssembly"),
+            ("(module)".into(), "exports nothing"),
+            (r#"(module (func (export "run")))"#.into(), "exports run"),
+            ("(component)".into(), "exports nothing"),
+            (
+                r#"(component (instance $i) (export "other:contract/scanner@0.1.0" (instance $i)))"#.into(),
+                "exports other:contract/scanner@0.1.0",
+            ),
+            (without("#configure"), "configure"),
+            (GUARD.replace("(param i32 i32)", "(param i32)"), "configure"),
+            (without("cabi_realloc"), "realloc"),
+            (GUARD.replace("@0.1.0", "@0.2.0"), "built for aegis:guard/scanner@0.2.0"),
+            (GUARD.replacen("(memory", r#"(import "env" "clock" (func)) (memory"#, 1), "env"),
+            (
+                GUARD.replacen(
+                    "(memory",
+                    r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32))) (memory"#,
+                    1,
+                ),
+                "wasi_snapshot_preview1.fd_write",
+            ),
+        ] {
+            let error = from_bytes(bytes.as_bytes()).expect_err(&bytes).to_string();
+            assert!(error.contains(expected), "{bytes}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_component_for_another_contract_is_refused() {
+        for (ours, theirs, expected) in [
+            (
+                "record label { key: string, value: string }",
+                "record label { key: string, value: string, weight: u32 }",
+                "does not fit the contract",
+            ),
+            ("package aegis:guard@0.1.0", "package aegis:guard@0.2.0", "built for aegis:guard/scanner@0.2.0"),
+            ("package aegis:guard@0.1.0", "package aegis:warden@0.1.0", "aegis:warden/scanner@0.1.0"),
+        ] {
+            let error = from_bytes(&foreign(ours, theirs)).map(|_| ()).expect_err(theirs).to_string();
+            assert!(error.contains(expected), "{theirs}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_later_patch_of_the_contract_is_taken() {
+        assert!(from_bytes(&foreign("package aegis:guard@0.1.0", "package aegis:guard@0.1.7")).is_ok());
+    }
+}

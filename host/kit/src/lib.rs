@@ -1,0 +1,91 @@
+//! From a guard's folder or file to a component. Nothing of a guard is ever run in this crate.
+
+mod component;
+mod error;
+mod rust;
+
+pub use error::KitError;
+
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of the largest file that is read: four times the largest guard seen so far, one with a whole JavaScript engine in it.
+const LARGEST: u64 = 64 << 20;
+
+/// A component that exports `aegis:guard/scanner@0.1.x`.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The component.
+    pub component: Vec<u8>,
+    /// SHA-256 of its bytes, as `sha256sum` prints it.
+    pub sha256: String,
+    /// Bytes of the core module it was made from; `None` for what came as a component.
+    pub core_size: Option<usize>,
+    /// What it imports, by name, such as `wasi:cli/stdout@0.2.12`; not counted is `aegis:guard/types`, which holds types only.
+    pub imports: Vec<String>,
+}
+
+/// Builds what stands at `path`: a folder with a Rust guard, or a file with a core module or a component, binary or text. `progress` is told
+/// what begins, in a few words; what cargo says goes to stderr as it is.
+pub fn build(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Built, KitError> {
+    let kind = path.extension().and_then(|it| it.to_str());
+    let bytes = match kind {
+        _ if path.join("Cargo.toml").is_file() => read(&rust::compile(path, progress)?)?,
+        Some("wasm" | "wat") if path.is_file() => read(path)?,
+        _ => return Err(unknown(path)),
+    };
+    progress("making and checking the component");
+    from_bytes(&bytes)
+}
+
+/// Makes a component of a core module, or checks a component; both may be in the text format.
+pub fn from_bytes(bytes: &[u8]) -> Result<Built, KitError> {
+    let bytes = wat::parse_bytes(bytes).map_err(|error| KitError::NotWasm(error.to_string()))?;
+    let core_size = wasmparser::Parser::is_core_wasm(&bytes).then_some(bytes.len());
+    let component = if core_size.is_some() { component::of_core(&bytes)? } else { bytes.into_owned() };
+    let imports = component::check(&component)?;
+    let sha256 = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Built { component, sha256, core_size, imports })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, KitError> {
+    let failed = |source| KitError::Read { path: path.into(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST { Err(KitError::TooLarge { path: path.into(), limit: LARGEST }) } else { Ok(bytes) }
+}
+
+fn unknown(path: &Path) -> KitError {
+    match path.metadata() {
+        Err(source) => KitError::Read { path: path.into(), source },
+        Ok(_) => KitError::Unknown { path: path.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_built_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: u64| {
+            File::create(folder.path().join(name)).and_then(|it| it.set_len(bytes)).unwrap();
+            folder.path().join(name)
+        };
+        for (path, expected) in [
+            (folder.path().to_owned(), "expected a folder with a Cargo.toml"),
+            (folder.path().join("not-there"), "No such file"),
+            (folder.path().join("not-there.wasm"), "No such file"),
+            (file("guard.txt", 1), "expected a folder with a Cargo.toml"),
+            (file("empty.wasm", 0), "no WebAssembly"),
+            (file("zeros.wasm", 8), "no WebAssembly"),
+            (file("huge.wasm", LARGEST + 1), "at most 67108864 bytes"),
+        ] {
+            let error = build(&path, &mut |_| ()).map(|_| ()).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{}: {error}", path.display());
+        }
+    }
+}
