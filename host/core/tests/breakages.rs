@@ -285,7 +285,7 @@ fn build(copy: usize, numbers: &[usize], sources: &Sources) -> PathBuf {
     assert!(cargo.status.success(), "the copy does not compile: {}", told(&cargo));
     let lines = String::from_utf8(cargo.stdout).expect("JSON is UTF-8");
     let made = lines.lines().filter_map(|it| serde_json::from_str::<serde_json::Value>(it).ok());
-    let program = made.filter_map(|it| it["executable"].as_str().map(PathBuf::from)).last();
+    let program = made.filter_map(|it| it["executable"].as_str().map(PathBuf::from)).next_back();
     program.expect("cargo says where the program is")
 }
 

@@ -127,7 +127,8 @@ fn edits_that_do_not_fit_together_are_refused_and_change_nothing() {
     let over = |error: &ReportError| matches!(error, ReportError::Overlap(_));
     let range = |error: &ReportError| matches!(error, ReportError::Range { .. });
     type Fits = fn(&ReportError) -> bool;
-    let cases: [(&[(u32, u32, &str)], Option<Fits>); 10] = [
+    type Case<'a> = (&'a [(u32, u32, &'a str)], Option<Fits>);
+    let cases: [Case<'_>; 10] = [
         (&[(0, 1, "a"), (1, 3, "b")], None),
         (&[(1, 3, "b"), (0, 1, "a")], None),
         (&[(0, 0, "a"), (1, 1, "b")], None),
@@ -302,14 +303,15 @@ fn an_allowed_run_is_committed_twice_a_pause_and_a_block_once() {
 
 #[test]
 fn the_digest_of_a_question_covers_everything_that_is_shown() {
-    let asked = |change: &dyn Fn(&mut Plan, &mut Request)| {
+    type Change<'a> = &'a dyn Fn(&mut Plan, &mut Request);
+    let asked = |change: Change<'_>| {
         let (mut plan, mut request) = (plan(&[(Stage::Ingress, guard("g"))]), request());
         change(&mut plan, &mut request);
         let mut run = create(plan, request).expect("a good plan");
         judge(&mut run, question());
         run.approval().expect("it asks").digest
     };
-    let changes: [&dyn Fn(&mut Plan, &mut Request); 9] = [
+    let changes: [Change<'_>; 9] = [
         &|_, _| {},
         &|plan, _| plan.route.push('x'),
         &|plan, _| plan.pipeline.ingress[0].settings = Digest::of(b"other"),
