@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs what is missing to build Aegis, and nothing else: a second run is silent.
+#   scripts/setup.sh            what `make dev` needs; a Rust with a WebAssembly target for guards, if it can be had
+#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl
+#   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
+set -euo pipefail
+cd "$(dirname "$0")/.." # where rust-toolchain.toml stands
+
+case "${1:-}" in
+    "" | --tests | --lint) purpose="${1:-}" ;;
+    *) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif has sudo; then sudo "$@"; else fail "as root, run: $*"; fi
+}
+
+apt_ready=
+apt_install() { # PACKAGE…: fails where there is no apt, or where it has no such package
+    has apt-get || return 1
+    say "installing $* with apt-get"
+    local quiet=-qq; [ -t 2 ] && quiet=
+    if [ -z "$apt_ready" ]; then
+        as_root apt-get $quiet update >&2 || say "the lists of packages are not fresh; going on with those at hand"
+        apt_ready=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get $quiet install -y --no-install-recommends "$@" >&2
+}
+
+# The same two ways that `aegis guard build` goes.
+target_installed() { [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ]; }
+std_from_source() {
+    [ -x /usr/bin/cargo ] && [ -x /usr/bin/wasm-ld ] && [ -f "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std/Cargo.toml" ]
+}
+wasm_target() {
+    if target_installed || std_from_source; then return; fi
+    if has rustup; then
+        say "adding Rust's target wasm32-unknown-unknown"
+        timeout 180 rustup target add wasm32-unknown-unknown >&2 && return
+        say "rustup could not; trying the distribution's Rust and the sources of its standard library"
+    fi
+    apt_install rustc-web cargo-web rust-web-src lld && std_from_source
+}
+
+rust() {
+    has cargo && has rustc || fail "Rust is missing. Install it from https://rustup.rs, or with your distribution's packages (1.95 or newer)"
+    # With rustup, the first call installs the toolchain of rust-toolchain.toml.
+    cargo --version >/dev/null || fail "Rust 1.95 is missing: rustup toolchain install 1.95.0"
+    has cc || apt_install gcc libc6-dev || fail "a C compiler is missing (cc): install gcc or clang"
+}
+
+tests() {
+    local missing=()
+    has chromium || has google-chrome || missing+=(chromium)
+    has chromedriver || missing+=(chromium-driver)
+    has curl || missing+=(curl)
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" || fail "the tests need ${missing[*]}: install them with your distribution's packages"
+}
+
+lint() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
+        rustup component add rustfmt clippy >&2 || fail "rustfmt and clippy are missing: rustup component add rustfmt clippy"
+    has cargo-deny || { say "installing cargo-deny, which takes some minutes"; cargo install --locked cargo-deny >&2; }
+}
+
+rust
+if ! wasm_target; then
+    why="no Rust with a WebAssembly target: run \"rustup target add wasm32-unknown-unknown\", or on Debian \"apt-get install rustc-web cargo-web rust-web-src lld\""
+    [ "$purpose" = --tests ] && fail "$why"
+    say "$why. All works without it but building guards in Rust"
+fi
+case "$purpose" in
+    --tests) tests ;;
+    --lint) lint ;;
+esac
