@@ -46,8 +46,12 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Built, KitError> {
     let core_size = wasmparser::Parser::is_core_wasm(&bytes).then_some(bytes.len());
     let component = if core_size.is_some() { component::of_core(&bytes)? } else { bytes.into_owned() };
     let imports = component::check(&component)?;
-    let sha256 = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Built { component, sha256, core_size, imports })
+    Ok(Built { sha256: sha256(&component), component, core_size, imports })
+}
+
+/// SHA-256 of some bytes, as `sha256sum` prints it.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KitError> {
