@@ -29,6 +29,7 @@ codes! {
     AUTH_ROLE "AEG-AUTH-002" "the role does not allow it" "The key is valid, but has no role that may do this." "Use a key with the role that is named, or have one created: `aegis keys create --principal P --role …`.";
     AUTH_APPROVER "AEG-AUTH-003" "not an approver of this run" "A list of approvers (of the configuration, of the request or of the guard) does not name the caller, or the creator may not decide." "Have one of the approvers decide. Without authentication everyone is `anonymous`: create a key with `aegis keys create`, then use `aegis serve`.";
     AUTH_ORIGIN "AEG-AUTH-004" "request from another web page" "A page of another origin must not act through somebody's browser." "Use a bearer key, or the server's own address; set `server.public_url` or `server.hosts` when it is reached by another name.";
+    AUTH_NO_SUCH_KEY "AEG-AUTH-005" "there is no such key" "No key has this id, or it was revoked already." "`aegis keys list` shows them.";
     CFG_INVALID "AEG-CFG-001" "the configuration is wrong" "Something in it cannot be read, or does not fit together." "Each mistake is listed with its line and what to write instead; `aegis config check` reads it without starting.";
     CFG_SECRET "AEG-CFG-002" "a secret is missing" "A `secret://` that the configuration names cannot be resolved." "Set the environment variable or create the file that it names.";
     CFG_UNSUPPORTED "AEG-CFG-003" "not in this version" "The configuration asks for something that this version does not have." "Remove it, or use a version that has it.";

@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::Sha256;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What a client asks for.
@@ -791,6 +792,7 @@ impl Run {
         for edit in &sorted {
             self.check_range(edit.at, edit.start, edit.end)?;
             match () {
+                _ if self.text(edit.at).is_none() => return Err(ReportError::NoText(edit.at)),
                 _ if !self.may_edit(edit.at, stage, view) => return Err(ReportError::Forbidden(edit.at, stage)),
                 _ if edit.text.contains('\0') => return Err(ReportError::Nul),
                 _ => {}
@@ -817,9 +819,20 @@ impl Run {
     }
 
     fn check_range(&self, at: Place, start: u32, end: u32) -> Result<(), ReportError> {
-        let text = self.text(at).ok_or(ReportError::NoText(at))?;
+        let text = self.seen(at).ok_or(ReportError::NoText(at))?;
         let whole = text.get(start as usize..end as usize).is_some();
         if whole { Ok(()) } else { Err(ReportError::Range { at, start, end, length: text.len() }) }
+    }
+
+    /// What a guard sees at a place of the whole conversation: its text, or of a part of another kind the JSON it came in, where
+    /// there may be evidence, but no edits.
+    pub fn seen(&self, at: Place) -> Option<Cow<'_, str>> {
+        let Place::Part { message, part } = at else { return self.text(at).map(Cow::from) };
+        match self.message(message as usize)?.parts().nth(part as usize)? {
+            PartView::Text(text) => Some(text.into()),
+            PartView::Other(json) => Some(json.into()),
+            PartView::Media { .. } => None,
+        }
     }
 
     /// The text at a place of the whole conversation.
