@@ -20,7 +20,7 @@ pub use decision::{Approval, Approver, ApproverError, Choice, Decided, Decision,
 pub use event::{Answer, Event, GuardFailure, Missing, ProviderFailure, Reply, Usage};
 pub use id::{ApprovalId, Digest, IdError, RunId, Time};
 pub use ledger::{Entry, Fact, Finish, LedgerError, Link, Replayed, Ruling, replay};
-pub use message::{Content, ImageUrl, InputAudio, Message, Part, PartView, Role, Tool, ToolCall};
+pub use message::{Content, Detail, ImageUrl, InputAudio, MAX_DEPTH, Message, Part, PartView, Role, Tool, ToolCall, too_deep};
 pub use plan::{ApprovalRule, Backoff, Guard, Mode, OnFailure, OnUnknown, Plan, Scope, Stages};
 pub use run::{Call, Failure, Input, Label, Outcome, Phase, Refused, Request, Run, Status, Want};
 pub use verdict::{Edit, Finding, Place, Question, Report, ReportError, Stage, Verdict};

@@ -116,9 +116,26 @@ pub enum Part {
 pub struct ImageUrl {
     /// `https://…` or `data:image/png;base64,…`.
     pub url: String,
-    /// `auto`, `low` or `high`.
+    /// How closely the model looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub detail: Option<Detail>,
+}
+
+/// How closely a model looks at an image: no more than these words, because guards are not shown it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are OpenAI's")]
+pub enum Detail {
+    Auto,
+    Low,
+    High,
+}
+
+impl Detail {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        ["auto", "low", "high"][self as usize]
+    }
 }
 
 /// Recorded speech, inline.
@@ -243,7 +260,7 @@ struct WireFunction {
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "shallow_or_none")]
     parameters: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
@@ -338,7 +355,7 @@ impl<'de> Deserialize<'de> for Part {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part, A::Error> {
-                let json = Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                let json = shallow(serde::de::value::MapAccessDeserializer::new(map))?;
                 match json.get("type").and_then(Value::as_str) {
                     None => Err(A::Error::missing_field("type")),
                     Some("text" | "image_url" | "input_audio") => Ok(match serde_json::from_value(json).map_err(A::Error::custom)? {
@@ -352,6 +369,32 @@ impl<'de> Deserialize<'de> for Part {
         }
         from.deserialize_any(Object)
     }
+}
+
+/// Levels of nesting that JSON from outside may have. A checkpoint nests it a few levels deeper, and has to be readable: its
+/// reader stops at 128.
+pub const MAX_DEPTH: usize = 64;
+
+/// Whether `json` is nested more than [`MAX_DEPTH`] levels deep.
+pub fn too_deep(json: &Value) -> bool {
+    fn deeper(json: &Value, left: usize) -> bool {
+        let inside = |json: &Value| left == 0 || deeper(json, left - 1);
+        match json {
+            Value::Array(items) => items.iter().any(inside),
+            Value::Object(fields) => fields.values().any(inside),
+            _ => false,
+        }
+    }
+    deeper(json, MAX_DEPTH)
+}
+
+fn shallow<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
+    let json = Value::deserialize(from)?;
+    if too_deep(&json) { Err(D::Error::custom(format!("nested more than {MAX_DEPTH} levels deep"))) } else { Ok(json) }
+}
+
+fn shallow_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    shallow(from).map(|json| Some(json).filter(|json| !json.is_null()))
 }
 
 /// Clients send back what they got, and some of it is `"tool_calls": null`.
@@ -390,6 +433,7 @@ mod tests {
             (r#"{"role":"user","content":"x","audio":{}}"#, "audio"),
             (r#"{"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}"#, "cache_control"),
             (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"x","alt":"y"}}]}"#, "alt"),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"x","detail":"see my words"}}]}"#, "see my words"),
             (r#"{"role":"user","content":[{"text":"x"}]}"#, "type"),
             (r#"{"role":"user","content":7}"#, "a string, a list of parts, or null"),
             (r#"{"role":"robot","content":"x"}"#, "robot"),
@@ -399,6 +443,17 @@ mod tests {
             let error = read(json).expect_err(json);
             assert!(error.contains(named), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn json_that_a_checkpoint_could_not_carry_is_refused() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let part = |levels: usize| read(&format!(r#"{{"role":"user","content":[{{"type":"x","x":{}}}]}}"#, nested(levels)));
+        assert!(part(MAX_DEPTH - 1).is_ok());
+        assert!(part(MAX_DEPTH).expect_err("too deep").contains("64 levels"));
+        let tool = |levels: usize| format!(r#"{{"type":"function","function":{{"name":"f","parameters":{}}}}}"#, nested(levels));
+        assert!(serde_json::from_str::<Tool>(&tool(MAX_DEPTH)).is_ok());
+        assert!(serde_json::from_str::<Tool>(&tool(MAX_DEPTH + 1)).is_err());
     }
 
     #[test]
