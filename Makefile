@@ -1,6 +1,6 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
 # One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once.
-.PHONY: dev build test lint examples guards audit setup setup-tests clean
+.PHONY: dev build test lint examples guards audit setup setup-tests setup-lint
 
 AEGIS := target/debug/aegis
 
@@ -13,7 +13,7 @@ build: setup
 test: setup-tests          ## set up what is missing, run every test
 	cargo build --workspace --locked
 	cargo test --workspace --locked --no-fail-fast
-	cd sdk/rust && cargo test --locked
+	cd sdk/rust && cargo test --locked --all-features
 	cd guards && cargo test --locked --workspace
 
 examples: build            ## run every example against the real binary
@@ -28,6 +28,8 @@ lint: setup-lint           ## what CI demands beside the tests
 	cd sdk/rust && cargo fmt --check
 	cd guards && cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd sdk/rust && cargo clippy --all-targets --all-features --locked -- -D warnings
+	cd guards && cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo deny --locked --offline check bans licenses sources
 
 audit: setup-lint          ## known advisories; needs the network
@@ -39,6 +41,5 @@ setup:
 setup-tests:
 	scripts/setup.sh --tests
 
-.PHONY: setup-lint
 setup-lint:
 	scripts/setup.sh --lint

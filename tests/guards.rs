@@ -2,38 +2,51 @@
 
 use crate::host::{aegis, root};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Runs every case of a guard's `cases/` folder against a component.
+/// Runs every case of a guard's `cases/` folder against a component; guards/README.md says what a case is.
 fn run_cases(component: &Path, cases: &Path) -> usize {
-    let mut count = 0;
-    for file in std::fs::read_dir(cases).expect("a folder with cases").flatten() {
-        for case in read_cases(&file.path()) {
-            let verdict = case["expect"]["verdict"].as_str().expect("a verdict is expected");
-            let input = case["input"].to_string();
-            let dir = TempDir::new().expect("a temporary folder");
-            std::fs::write(dir.path().join("input.json"), input).expect("writable");
-            let component = component.to_str().expect("text");
-            let settings = case["settings"].to_string();
-            let stage = case["input"]["stage"].as_str().unwrap_or("ingress");
-            let args = ["guard", "run", component, "--settings", &settings, "--input", "input.json", "--stage", stage, "--expect", verdict, "--json"];
-            let output = aegis(dir.path()).args(args).output().expect("the binary runs");
-            assert!(output.status.success(), "{}: {}: {output:?}", file.path().display(), case["name"]);
-            if let Some(findings) = case["expect"].get("findings") {
-                let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-                assert_eq!(&told["findings"], findings, "{}: {}", file.path().display(), case["name"]);
-            }
-            count += 1;
+    let files = std::fs::read_dir(cases).expect("a folder with cases").flatten().map(|file| file.path());
+    let cases: Vec<(PathBuf, Value)> = files.flat_map(|file| read_cases(&file).into_iter().map(move |case| (file.clone(), case))).collect();
+    for (file, case) in &cases {
+        let told = judge(component, case);
+        let context = format!("{}: {}: {told}", file.display(), case["name"]);
+        let verdict = &case["expect"]["verdict"];
+        assert!(told["verdict"] == *verdict || kind(&told["verdict"]) == *verdict, "{context}");
+        if let Some(findings) = case["expect"]["findings"].as_array() {
+            let told = told["findings"].as_array().unwrap_or_else(|| panic!("{context}"));
+            assert!(told.len() == findings.len() && told.iter().zip(findings).all(|(told, expected)| includes(told, expected)), "{context}");
         }
     }
-    count
+    cases.len()
 }
 
 fn read_cases(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).expect("text");
-    let cases: Value = serde_json::from_str(&text).expect("a file of cases is JSON");
-    cases.as_array().cloned().unwrap_or_else(|| vec![cases])
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// What `aegis guard run` says of one case.
+fn judge(component: &Path, case: &Value) -> Value {
+    let dir = TempDir::new().expect("a temporary folder");
+    std::fs::write(dir.path().join("input.json"), case["input"].to_string()).expect("writable");
+    let settings = case.get("settings").map_or("{}".into(), Value::to_string);
+    let stage = case["stage"].as_str().unwrap_or("ingress");
+    let component = component.to_str().expect("text");
+    let args = ["guard", "run", component, "--settings", &settings, "--input", "input.json", "--stage", stage, "--json"];
+    let output = aegis(dir.path()).args(args).output().expect("the binary runs");
+    assert!(output.status.success(), "{}: {output:?}", case["name"]);
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A verdict without what it carries: `{"block": "why"}` is `"block"`.
+fn kind(verdict: &Value) -> Value {
+    verdict.as_object().and_then(|it| it.keys().next()).map_or(verdict.clone(), |key| json!(key))
+}
+
+fn includes(told: &Value, expected: &Value) -> bool {
+    expected.as_object().is_some_and(|it| it.iter().all(|(key, value)| told[key] == *value))
 }
 
 #[test]
@@ -55,5 +68,4 @@ fn the_committed_component_is_the_one_whose_digest_is_committed() {
     let digest = aegis_kit::sha256(&std::fs::read(guards.join("sensitive_topic.wasm")).expect("the component"));
     let committed = std::fs::read_to_string(guards.join("sensitive_topic.wasm.sha256")).expect("its digest");
     assert_eq!(committed.split_whitespace().next(), Some(digest.as_str()));
-    assert_ne!(json!(digest), json!(""));
 }

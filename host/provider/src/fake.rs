@@ -170,11 +170,11 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_takes_its_time() {
         let start = tokio::time::Instant::now();
-        ask(&fake(json!({"delay": "1min 30s"})), &[]).await.unwrap();
-        assert_eq!(start.elapsed(), Duration::from_secs(90));
+        ask(&fake(json!({"delay": "30ms"})), &[]).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(30));
     }
 
     #[test]
