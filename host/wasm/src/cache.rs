@@ -14,9 +14,11 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Changes whenever the way of making an entry does.
-const FORMAT: &str = "aegis compiled guard 1, wizer 48.0.8";
+const FORMAT: &str = "aegis compiled guard 1";
+/// What takes the snapshots; the engine's own version is in its fingerprint.
+const WIZER: &str = "48.0.8";
 /// Bytes of the header's line.
-const HEADER: u64 = 4096;
+const HEADER: u64 = 16 << 10;
 /// Bytes of an entry: native code is at most some ten times as large as its component.
 const ENTRY: u64 = 1 << 30;
 
@@ -52,7 +54,12 @@ impl Cache {
     }
 
     fn path(&self, component: Digest, settings: Digest) -> PathBuf {
-        let made_of = Sha256::new().chain_update(FORMAT).chain_update(component.0).chain_update(settings.0).chain_update(self.engine.0);
+        let made_of = Sha256::new()
+            .chain_update(FORMAT)
+            .chain_update(WIZER)
+            .chain_update(component.0)
+            .chain_update(settings.0)
+            .chain_update(self.engine.0);
         self.folder.join(Digest(made_of.finalize().into()).hex())
     }
 
@@ -159,5 +166,16 @@ impl Hasher for Fingerprint {
 
     fn finish(&self) -> u64 {
         0 // nobody asks: the whole digest is read instead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_wizer_is_the_one_that_is_built_in() {
+        let lock = include_str!("../../../Cargo.lock");
+        assert!(lock.contains(&format!("name = \"wasmtime-wizer\"\nversion = \"{WIZER}\"")), "set WIZER to the version in Cargo.lock");
     }
 }

@@ -24,6 +24,7 @@ pub struct LoadedGuard {
     pub(crate) settings: Digest,
     pub(crate) imports: Vec<String>,
     pub(crate) ready: Ready,
+    pub(crate) start: Start,
     pub(crate) counters: Counters,
 }
 
@@ -33,7 +34,6 @@ pub(crate) struct Ready {
     pub(crate) pre: GuardPre<State>,
     pub(crate) limits: Limits,
     pub(crate) wasi: bool,
-    pub(crate) start: Start,
 }
 
 /// How an instance comes to its settings.
@@ -77,7 +77,7 @@ impl LoadedGuard {
 
     /// Whether scans start from a snapshot of the configured guard; if not, why, and each scan configures anew.
     pub fn snapshot(&self) -> Result<(), &str> {
-        match &self.ready.start {
+        match &self.start {
             Start::Snapshot => Ok(()),
             Start::Configure { why, .. } => Err(why),
         }
@@ -110,7 +110,7 @@ impl LoadedGuard {
         let lists = prepared.lists();
         let messages = prepared.messages(&lists);
         let asked = prepared.input(&lists, &messages);
-        let (answer, printed) = self.ready.scan(asked, Moment::of(input)).await;
+        let (answer, printed) = self.ready.scan(&self.start, asked, Moment::of(input)).await;
         if let Some(printed) = printed.filter(|it| !it.is_empty()) {
             tracing::debug!(guard = self.name, run = %input.run, printed, "guard printed");
         }
@@ -121,14 +121,13 @@ impl LoadedGuard {
 type Answer = Result<Result<scanner::Report, String>, GuardFailure>;
 
 impl Ready {
-    async fn scan(&self, input: scanner::Input<'_>, moment: Moment) -> (Answer, Option<String>) {
-        let limits = &self.limits;
-        let start = match &self.start {
+    async fn scan(&self, start: &Start, input: scanner::Input<'_>, moment: Moment) -> (Answer, Option<String>) {
+        let begin = match start {
             Start::Snapshot => moment,
             Start::Configure { .. } => Moment::LOAD,
         };
         let work = async |store: &mut Store<State>, guard: Guard| {
-            if let Start::Configure { settings, .. } = &self.start {
+            if let Start::Configure { settings, .. } = start {
                 if let Err(why) = guard.aegis_guard_scanner().call_configure(&mut *store, settings).await? {
                     return Ok(Err(format!("refused its settings: {why}")));
                 }
@@ -138,7 +137,7 @@ impl Ready {
             }
             guard.aegis_guard_scanner().call_scan(&mut *store, input).await
         };
-        self.run(limits.time, start, work).await
+        self.run(self.limits.time, begin, work).await
     }
 
     /// `describe`, in an instance of its own.

@@ -3,7 +3,7 @@
 use crate::engine::{Options, Sandbox};
 use crate::imports::{Kind, Outside};
 use crate::limits::Limits;
-use crate::load::{self, LoadError};
+use crate::load::LoadError;
 use crate::manifest::Manifest;
 use aegis_core::Digest;
 
@@ -45,5 +45,5 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
 
 fn manifest(bytes: &[u8]) -> Result<Manifest, LoadError> {
     let sandbox = Sandbox::new(Options { cache_dir: None, instances: 1 }).map_err(|error| LoadError::Compile(error.to_string()))?;
-    load::describe(&sandbox, bytes.to_vec(), Limits::default())
+    sandbox.describe(bytes.to_vec(), Limits::default())
 }

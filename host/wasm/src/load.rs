@@ -15,7 +15,7 @@ use aegis_core::{Code, Digest, GuardFailure};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasmtime::component::Component;
 
 /// Stack of the thread that loads: compilers and validators of nested input need room.
@@ -125,45 +125,62 @@ impl Sandbox {
     ///
     /// A compilation that runs out of its time cannot be stopped: its thread is left to itself, and its result dropped.
     pub fn load(&self, source: Source, progress: &dyn Fn(Progress)) -> Result<Arc<LoadedGuard>, LoadError> {
-        let end = Instant::now() + source.limits.compile_time;
-        let (tell, told) = mpsc::channel();
         let shared = self.shared.clone();
-        let work = move || {
-            let result = load(&shared, source, &|step| drop(tell.send(Told::Progress(step))));
-            drop(tell.send(Told::Done(result))); // nobody listens any more when the time was up
-        };
-        let thread = std::thread::Builder::new().name("aegis-load".into()).stack_size(STACK);
-        thread.spawn(work).map_err(|_| LoadError::Gave("needs a thread, and there is none to be had"))?;
-        loop {
-            match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(Told::Progress(step)) => progress(step),
-                Ok(Told::Done(result)) => return result,
-                Err(mpsc::RecvTimeoutError::Timeout) => return Err(LoadError::Gave("takes too long")),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(LoadError::Gave("broke the compiler")),
-            }
+        in_time(source.limits.compile_time, progress, move |progress| Loading::new(shared, source, progress)?.load().map(Arc::new))
+    }
+
+    /// Compiles a component and asks it what it is, without settings.
+    pub(crate) fn describe(&self, bytes: Vec<u8>, limits: Limits) -> Result<Manifest, LoadError> {
+        let shared = self.shared.clone();
+        let source = Source { name: "inspected".into(), bytes: bytes.into(), settings: Value::Null, limits };
+        in_time(source.limits.compile_time, &|_| (), move |progress| Loading::new(shared, source, progress)?.describe())
+    }
+}
+
+type Tell<'a> = &'a dyn Fn(Progress);
+
+enum Told<T> {
+    Progress(Progress),
+    Done(Result<T, LoadError>),
+}
+
+/// Does `work` on a thread of its own, and waits for it no longer than `time`.
+fn in_time<T: Send + 'static>(
+    time: Duration,
+    progress: Tell<'_>,
+    work: impl FnOnce(Tell<'_>) -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    let end = Instant::now() + time;
+    let (tell, told) = mpsc::channel();
+    let work = move || {
+        let result = work(&|step| drop(tell.send(Told::Progress(step)))); // nobody listens any more when the time was up
+        drop(tell.send(Told::Done(result)));
+    };
+    thread().spawn(work).map_err(|_| NO_THREAD)?;
+    loop {
+        match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(Told::Progress(step)) => progress(step),
+            Ok(Told::Done(result)) => return result,
+            Err(mpsc::RecvTimeoutError::Timeout) => return Err(LoadError::Gave("takes too long")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(LoadError::Gave("broke the compiler")),
         }
     }
 }
 
-enum Told {
-    Progress(Progress),
-    Done(Result<Arc<LoadedGuard>, LoadError>),
+const NO_THREAD: LoadError = LoadError::Gave("needs a thread, and there is none to be had");
+
+fn thread() -> std::thread::Builder {
+    std::thread::Builder::new().name("aegis-load".into()).stack_size(STACK)
 }
 
-fn load(shared: &Arc<Shared>, source: Source, progress: &dyn Fn(Progress)) -> Result<Arc<LoadedGuard>, LoadError> {
-    let outside = admit(&source.bytes, &source.limits)?;
-    let text = source.settings.to_string();
-    if text.len() > source.limits.input {
-        return Err(LoadError::Settings(vec![format!("they have {} bytes, and its limit is {}", text.len(), source.limits.input)]));
-    }
+/// Runs a guard's calls to their end, on this thread.
+fn block_on<T>(calls: impl Future<Output = Result<T, LoadError>>) -> Result<T, LoadError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|_| LoadError::Gave("needs a timer, and there is none to be had"))?;
-    let loading = Loading { shared, source, outside, text, progress };
-    runtime.block_on(loading.run()).map(Arc::new)
+    runtime.map_err(|_| LoadError::Gave("needs a timer, and there is none to be had"))?.block_on(calls)
 }
 
 /// Reads from the outside whether it may be run at all.
-pub(crate) fn admit(bytes: &[u8], limits: &Limits) -> Result<Outside, LoadError> {
+fn admit(bytes: &[u8], limits: &Limits) -> Result<Outside, LoadError> {
     let (size, most) = (bytes.len(), limits.component);
     if size > most {
         return Err(LoadError::Large { size, most });
@@ -185,54 +202,79 @@ pub(crate) fn admit(bytes: &[u8], limits: &Limits) -> Result<Outside, LoadError>
 }
 
 struct Loading<'a> {
-    shared: &'a Arc<Shared>,
+    shared: Arc<Shared>,
     source: Source,
     outside: Outside,
+    /// The settings as they are handed over.
     text: String,
-    progress: &'a dyn Fn(Progress),
+    progress: Tell<'a>,
 }
 
-impl Loading<'_> {
-    async fn run(self) -> Result<LoadedGuard, LoadError> {
-        let component = Digest::of(&self.source.bytes);
-        let settings = Digest::of(self.text.as_bytes());
-        let cache = self.shared.cache.as_ref();
-        let compiled = match cache.and_then(|it| it.fetch(component, settings, &self.shared.engine)) {
-            Some(compiled) => {
-                (self.progress)(Progress::Cached);
-                compiled
-            }
-            None => {
-                let compiled = self.compile().await?;
-                cache.inspect(|it| it.keep(component, settings, &compiled));
-                compiled
-            }
-        };
+impl<'a> Loading<'a> {
+    fn new(shared: Arc<Shared>, source: Source, progress: Tell<'a>) -> Result<Loading<'a>, LoadError> {
+        let outside = admit(&source.bytes, &source.limits)?;
+        let text = source.settings.to_string();
+        if text.len() > source.limits.input {
+            return Err(LoadError::Settings(vec![format!("they have {} bytes, and its limit is {}", text.len(), source.limits.input)]));
+        }
+        Ok(Loading { shared, source, outside, text, progress })
+    }
+
+    fn load(self) -> Result<LoadedGuard, LoadError> {
+        let (component, settings) = (Digest::of(&self.source.bytes), Digest::of(self.text.as_bytes()));
+        let compiled = self.fetch_or_compile(component, settings)?;
+        let ready = self.ready(&compiled.component)?;
+        let manifest = block_on(self.manifest(&ready))?;
+        let Loading { source: Source { name, .. }, outside: Outside { imports, .. }, text, .. } = self;
         let start = match compiled.plain {
             None => Start::Snapshot,
-            Some(why) => Start::Configure { settings: self.text.clone(), why },
+            Some(why) => Start::Configure { settings: text, why },
         };
-        let ready = self.ready(&compiled.component, start)?;
-        let manifest = self.manifest(&ready).await?;
-        let Loading { source: Source { name, .. }, outside: Outside { imports, .. }, .. } = self;
-        Ok(LoadedGuard { name, manifest, component, settings, imports, ready, counters: Counters::default() })
+        Ok(LoadedGuard { name, manifest, component, settings, imports, ready, start, counters: Counters::default() })
+    }
+
+    fn describe(self) -> Result<Manifest, LoadError> {
+        let ready = self.ready(&self.component(&self.source.bytes)?)?;
+        block_on(self.manifest(&ready))
+    }
+
+    fn fetch_or_compile(&self, component: Digest, settings: Digest) -> Result<Compiled, LoadError> {
+        let cache = self.shared.cache.as_ref();
+        if let Some(compiled) = cache.and_then(|it| it.fetch(component, settings, &self.shared.engine)) {
+            (self.progress)(Progress::Cached);
+            return Ok(compiled);
+        }
+        let compiled = self.compile()?;
+        cache.inspect(|it| it.keep(component, settings, &compiled));
+        Ok(compiled)
     }
 
     /// Compiles it, has it accept its settings, and freezes it with them where that can be done.
-    async fn compile(&self) -> Result<Compiled, LoadError> {
+    fn compile(&self) -> Result<Compiled, LoadError> {
         let bytes = &*self.source.bytes;
         (self.progress)(Progress::Compiling { bytes: bytes.len() });
         let component = self.component(bytes)?;
         (self.progress)(Progress::Configuring);
-        let ready = self.ready(&component, Start::Snapshot)?;
-        self.accept(&ready).await?;
+        block_on(self.accept(&self.ready(&component)?))?;
         (self.progress)(Progress::Snapshotting);
-        let taken = snapshot::take(self.shared, bytes, &self.text, &self.source.limits, self.outside.wants_wasi()).await;
-        let frozen = taken.and_then(|bytes| self.component(&bytes).map_err(|error| error.to_string()));
+        let frozen = self.freeze().and_then(|bytes| self.component(&bytes).map_err(|error| error.to_string()));
         Ok(match frozen {
             Ok(component) => Compiled { component, plain: None },
             Err(why) => Compiled { component, plain: Some(clip(why)) },
         })
+    }
+
+    /// On a thread of its own: wizer panics where it meets what it does not know, and that only means that there is no snapshot.
+    fn freeze(&self) -> Result<Vec<u8>, String> {
+        let (shared, Source { bytes, limits, .. }, text, wasi) = (&self.shared, &self.source, &self.text, self.outside.wants_wasi());
+        let take = || block_on(async { Ok(snapshot::take(shared, bytes, text, limits, wasi).await) });
+        let taken = std::thread::scope(|scope| thread().spawn_scoped(scope, take).map(|it| it.join()));
+        match taken {
+            Ok(Ok(Ok(taken))) => taken,
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(_)) => Err("wizer does not know what it met in this component".into()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     async fn accept(&self, ready: &Ready) -> Result<(), LoadError> {
@@ -254,22 +296,10 @@ impl Loading<'_> {
         Component::new(&self.shared.engine, bytes).map_err(|error| LoadError::Compile(clip(format!("{error:#}"))))
     }
 
-    fn ready(&self, component: &Component, start: Start) -> Result<Ready, LoadError> {
+    fn ready(&self, component: &Component) -> Result<Ready, LoadError> {
         let pre = self.shared.linker.instantiate_pre(component).and_then(GuardPre::new);
         let pre = pre.map_err(|error| LoadError::Compile(clip(format!("{error:#}"))))?;
         let (shared, limits) = (self.shared.clone(), self.source.limits.clone());
-        Ok(Ready { shared, pre, limits, wasi: self.outside.wants_wasi(), start })
+        Ok(Ready { shared, pre, limits, wasi: self.outside.wants_wasi() })
     }
-}
-
-/// Compiles it and asks it what it is, without settings.
-pub(crate) fn describe(sandbox: &Sandbox, bytes: Vec<u8>, limits: Limits) -> Result<Manifest, LoadError> {
-    let outside = admit(&bytes, &limits)?;
-    let source = Source { name: "inspected".into(), bytes: bytes.into(), settings: Value::Null, limits };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|_| LoadError::Gave("needs a timer, and there is none to be had"))?;
-    let loading = Loading { shared: &sandbox.shared, source, outside, text: String::new(), progress: &|_| () };
-    let component = loading.component(&loading.source.bytes)?;
-    let ready = loading.ready(&component, Start::Snapshot)?;
-    runtime.block_on(loading.manifest(&ready))
 }

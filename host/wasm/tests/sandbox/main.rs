@@ -469,3 +469,21 @@ fn a_cache_in_which_others_may_write_is_refused() {
     let error = Sandbox::new(Options { cache_dir: Some(cache), instances: 1 }).err().expect("refused");
     assert!(error.to_string().contains("chmod 700"), "{error}");
 }
+
+/// The guard that ships with Aegis, as it is committed.
+fn sensitive_topic() -> Vec<u8> {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../guards/sensitive_topic.wasm")).expect("the committed component")
+}
+
+#[tokio::test]
+async fn the_sensitive_topic_guard_is_snapshotted_and_finds_its_phrases() {
+    let settings = json!({"phrases": ["financial advice"]});
+    let guard = SANDBOX.load(source(sensitive_topic(), settings), &|_| ()).expect("the guard that ships");
+    assert_eq!((guard.snapshot(), guard.imports()), (Ok(()), [].as_slice()));
+    let report = ask(&guard, "Grüße: FINANCIAL advice, please").await.expect("a report");
+    assert!(matches!(report.verdict, Verdict::RequireApproval(_)), "{report:?}");
+    let place = Place::Part { message: 0, part: 0 };
+    assert_eq!(report.findings.iter().map(|it| (it.at, it.start, it.end)).collect::<Vec<_>>(), [(place, 9, 25)]);
+    assert_eq!(verdict(ask(&guard, "What is the weather?").await), Verdict::Allow);
+    assert!(matches!(refused(source(sensitive_topic(), json!({"phrase": ["x"]}))), LoadError::Settings(_)));
+}
