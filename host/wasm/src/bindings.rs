@@ -1,7 +1,5 @@
 //! The guard contract as wasmtime sees it, generated once. Only `convert` knows both these types and the core's.
 
-#![expect(clippy::all, reason = "generated from the WIT, which is the manual")]
-
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "guard",

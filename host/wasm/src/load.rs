@@ -103,14 +103,7 @@ impl LoadError {
             LoadError::Imports(_) => Code::GRD_IMPORT,
             LoadError::NoScanner(_) | LoadError::Compile(_) | LoadError::Manifest(_) => Code::GRD_CONTRACT,
             LoadError::Settings(_) => Code::GRD_SETTINGS,
-            LoadError::Failed { failure, .. } => match failure {
-                GuardFailure::Declined(_) => Code::GRD_DECLINED,
-                GuardFailure::Trap(_) => Code::GRD_TRAP,
-                GuardFailure::Timeout => Code::GRD_TIMEOUT,
-                GuardFailure::Memory => Code::GRD_MEMORY,
-                GuardFailure::Output => Code::GRD_OUTPUT,
-                GuardFailure::Contract(_) => Code::GRD_CONTRACT,
-            },
+            LoadError::Failed { failure, .. } => failure.code(),
         }
     }
 }

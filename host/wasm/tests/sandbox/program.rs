@@ -4,16 +4,16 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// A guard that allows everything, unless told otherwise.
-pub struct Program {
-    pub scan: &'static str,
-    pub configure: &'static str,
-    pub describe: &'static str,
+pub(crate) struct Program {
+    pub(crate) scan: &'static str,
+    pub(crate) configure: &'static str,
+    pub(crate) describe: &'static str,
     /// More fields of the module.
-    pub more: &'static str,
+    pub(crate) more: &'static str,
     /// Imports of the module, and what they are in WIT: packages, and the lines of the world.
-    pub imports: (&'static str, &'static str, &'static str),
-    pub schema: &'static str,
-    pub streaming: bool,
+    pub(crate) imports: (&'static str, &'static str, &'static str),
+    pub(crate) schema: &'static str,
+    pub(crate) streaming: bool,
 }
 
 impl Default for Program {
@@ -31,12 +31,12 @@ impl Default for Program {
 }
 
 /// A guard of which only `scan` is of interest.
-pub fn scan(scan: &'static str) -> Vec<u8> {
+pub(crate) fn scan(scan: &'static str) -> Vec<u8> {
     Program { scan, ..Program::default() }.build()
 }
 
 impl Program {
-    pub fn build(&self) -> Vec<u8> {
+    pub(crate) fn build(&self) -> Vec<u8> {
         let world = if self.streaming { "streaming-guard" } else { "guard" };
         let mut resolve = Resolve::default();
         resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit")).expect("the contract");
