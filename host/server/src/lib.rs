@@ -1,1 +1,21 @@
-//! Empty so far.
+//! The server: configuration, runs and who may move them, HTTP, the approvals page. Judging, storing and asking models
+//! happen elsewhere; rules about runs are the core's.
+
+mod api;
+mod app;
+pub mod auth;
+mod clock;
+pub mod config;
+mod driver;
+mod metrics;
+mod open;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod web;
+
+pub use app::{App, AppError, HostedGuard, NewDecision, NewRun};
+pub use clock::{now, rfc3339};
+pub use metrics::Metrics;
+pub use open::{OpenError, builtin, guards, plans, providers};
+pub use serve::{ListenError, Server, told_to_stop};

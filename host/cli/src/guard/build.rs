@@ -1,0 +1,78 @@
+//! `aegis guard build`
+
+use super::inspect;
+use crate::failure::Failure;
+use crate::terminal::{print, tell};
+use aegis_core::Code;
+use clap::Args;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// A folder with a Rust guard, or a .wasm or .wat file
+    #[arg(value_name = "DIR|FILE")]
+    path: PathBuf,
+    /// Where the component goes: NAME.wasm in this folder when left out
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+}
+
+impl Build {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let output = self.output()?;
+        let built = aegis_kit::build(&self.path, &mut |step| tell(step)).map_err(|error| Failure::new(Code::GRD_BUILD, error))?;
+        write(&output, &built.component)?;
+        let inspection = aegis_wasm::inspect(&built.component);
+        print(&format!("{}\n\n{}", output.display(), inspect::render(&inspection)))?;
+        inspection.manifest.map(drop).map_err(|error| Failure::new(error.code(), format!("{}: {error}", output.display())))
+    }
+
+    fn output(&self) -> Result<PathBuf, Failure> {
+        let output = self.output.clone().map_or_else(|| by_itself(&self.path), Ok)?;
+        let same = fs::canonicalize(&output).is_ok_and(|it| fs::canonicalize(&self.path).is_ok_and(|path| path == it));
+        let wrong =
+            || Failure::new(Code::CLI_FILE, format!("{} is what the component is made of: write another one with -o", output.display()));
+        if same { Err(wrong()) } else { Ok(output) }
+    }
+}
+
+/// `guards/no-secrets` and `no-secrets.wat` make `no_secrets.wasm`, as cargo names it.
+fn by_itself(path: &Path) -> Result<PathBuf, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| Failure::new(Code::CLI_FILE, format!("{}: {why}", path.display()));
+    let whole = fs::canonicalize(path).map_err(|error| wrong(&error))?;
+    let name = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
+    let name = name.ok_or_else(|| wrong(&"it has no name: say where the component goes with -o"))?.to_string_lossy().replace('-', "_");
+    Ok(PathBuf::from(name).with_extension("wasm"))
+}
+
+/// Whole or not at all: a server may be loading the file that stands there.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let part = path.with_extension("wasm.part");
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    written.map_err(|error| Failure::new(Code::CLI_FILE, format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_named_after_what_it_is_made_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let (guard, file) = (folder.path().join("no-secrets"), folder.path().join("a-b.wat"));
+        fs::create_dir(&guard).unwrap();
+        fs::write(&file, "").unwrap();
+        assert_eq!(by_itself(&guard).unwrap(), Path::new("no_secrets.wasm"));
+        assert_eq!(by_itself(&file).unwrap(), Path::new("a_b.wasm"));
+        assert_eq!(by_itself(Path::new("/")).unwrap_err().code, Code::CLI_FILE.id);
+    }
+
+    #[test]
+    fn nothing_is_built_over_its_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("g.wasm");
+        fs::write(&file, "").unwrap();
+        assert!(Build { path: file.clone(), output: Some(file) }.output().is_err());
+    }
+}

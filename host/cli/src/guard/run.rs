@@ -1,0 +1,283 @@
+//! `aegis guard run`: one verdict through the real sandbox, with what it is about.
+
+use super::read;
+use super::trial::{Content, Judged, Trial};
+use crate::failure::Failure;
+use crate::loading::{Bar, blocking, sandbox};
+use crate::terminal::{self, Look, line, marked, print, print_json, shown};
+use aegis_core::{Code, Finding, Place, Stage, Verdict};
+use aegis_server::now;
+use aegis_wasm::{Limits, LoadedGuard, Source};
+use clap::Args;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const VERDICTS: [&str; 4] = ["allow", "sanitize", "block", "require_approval"];
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct Run {
+    /// The guard's component
+    #[arg(value_name = "F")]
+    component: PathBuf,
+    /// What it has to judge
+    #[arg(long, value_name = "T", group = "what")]
+    text: Option<String>,
+    /// A file with what it has to judge, or - for stdin: JSON, a text or {"messages": […], "tools": […], "metadata": {…}, "params": {…}}
+    #[arg(long, value_name = "F", group = "what")]
+    input: Option<PathBuf>,
+    /// Its settings, or @ and a file with them
+    #[arg(long, value_name = "JSON|@F", default_value = "{}")]
+    settings: String,
+    /// Where it is asked: ingress if it judges there, else the first stage that it names
+    #[arg(long, value_name = "S", value_parser = stage)]
+    stage: Option<Stage>,
+    /// Fail unless this is the verdict
+    #[arg(long, value_name = "VERDICT", value_parser = VERDICTS)]
+    expect: Option<String>,
+    /// Print what it said as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let run = Arc::new(self);
+        let loading = run.clone();
+        let guard = blocking(move || loading.load()).await?;
+        run.ask(&guard).await
+    }
+
+    async fn ask(&self, guard: &LoadedGuard) -> Result<(), Failure> {
+        let stage = self.stage_of(guard)?;
+        let content = self.content(stage)?;
+        let trial = Trial::new(guard.name(), guard.component(), guard.settings(), stage, content, now());
+        let trial = trial.map_err(|why| Failure::new(Code::CLI_INPUT, why))?;
+        let began = Instant::now();
+        let result = guard.scan(&trial.input()).await;
+        let took = began.elapsed();
+        let judged = trial.judge(result, now()).map_err(|failure| Failure::new(failure.code(), format!("the guard {failure}")))?;
+        if self.json {
+            print_json(&as_json(guard, stage, &judged, took))?
+        } else {
+            print(&render(guard, stage, &judged, took, Look::of_stdout()))?
+        }
+        self.meets(name(&judged.report.verdict))
+    }
+
+    fn load(&self) -> Result<Arc<LoadedGuard>, Failure> {
+        let limits = Limits::default();
+        let bytes = read(&self.component, limits.component)?;
+        let name = &*self.component.file_stem().unwrap_or_default().to_string_lossy();
+        let source = Source { name: name.into(), bytes: bytes.into(), settings: self.settings(&limits)?, limits };
+        let bar = Bar::new();
+        let wrong = |error: aegis_wasm::LoadError| Failure::new(error.code(), format!("{}: {error}", self.component.display()));
+        sandbox()?.load(source, &|step| bar.step(name, step)).map_err(wrong)
+    }
+
+    fn settings(&self, limits: &Limits) -> Result<Value, Failure> {
+        let text = match self.settings.strip_prefix('@') {
+            Some(file) => read(Path::new(file), limits.input)?,
+            None => self.settings.clone().into_bytes(),
+        };
+        let json = serde_json::from_slice(&text)
+            .map_err(|error| Failure::new(Code::GRD_SETTINGS, format!("the settings are no JSON: {error}")))?;
+        Ok(if json == Value::Null { json!({}) } else { json })
+    }
+
+    fn content(&self, stage: Stage) -> Result<Content, Failure> {
+        match (&self.text, &self.input) {
+            (None, Some(file)) => {
+                let json = read(file, Limits::default().input)?;
+                Content::read(stage, &json).map_err(|why| Failure::new(Code::CLI_INPUT, format!("{}: {why}", file.display())))
+            }
+            (text, _) => Ok(Content::of_text(stage, text.clone().unwrap_or_default())),
+        }
+    }
+
+    fn stage_of(&self, guard: &LoadedGuard) -> Result<Stage, Failure> {
+        let stages = &guard.manifest().stages;
+        let stage = self.stage.unwrap_or(stages.first().copied().unwrap_or(Stage::Ingress));
+        let names: Vec<&str> = stages.iter().map(|it| it.name()).collect();
+        let wrong =
+            || Failure::new(Code::CLI_INPUT, format!("the guard is not asked at {}: it judges at {}", stage.name(), names.join(", ")));
+        stages.contains(&stage).then_some(stage).ok_or_else(wrong)
+    }
+
+    fn meets(&self, said: &str) -> Result<(), Failure> {
+        match &self.expect {
+            Some(expected) if expected != said => {
+                Err(Failure::new(Code::CLI_EXPECT, format!("expected {expected}, and the guard said {said}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn stage(text: &str) -> Result<Stage, String> {
+    let names = Stage::ALL.map(Stage::name).join(", ");
+    Stage::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| format!("write one of {names}"))
+}
+
+fn name(verdict: &Verdict) -> &'static str {
+    VERDICTS[match verdict {
+        Verdict::Allow => 0,
+        Verdict::Sanitize(_) => 1,
+        Verdict::Block(_) => 2,
+        Verdict::RequireApproval(_) => 3,
+    }]
+}
+
+fn as_json(guard: &LoadedGuard, stage: Stage, judged: &Judged, took: Duration) -> Value {
+    let report = &judged.report;
+    json!({
+        "verdict": report.verdict,
+        "findings": report.findings,
+        "labels": report.labels,
+        "memory": report.memory,
+        "stage": stage,
+        "guard": {"name": guard.manifest().name, "version": guard.manifest().version},
+        "component": guard.component(),
+        "settings": guard.settings(),
+        "microseconds": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+fn render(guard: &LoadedGuard, stage: Stage, judged: &Judged, took: Duration, look: Look) -> String {
+    let manifest = guard.manifest();
+    let who = format!("{} {} at {}, in {:.3} ms", line(&manifest.name), line(&manifest.version), stage.name(), took.as_secs_f64() * 1e3);
+    terminal::facts(&[vec![("guard", who)], said(judged, look)].concat())
+}
+
+/// The verdict and what it is about.
+fn said(judged: &Judged, look: Look) -> Vec<(&'static str, String)> {
+    let report = &judged.report;
+    let mut facts = vec![("verdict", in_words(&report.verdict))];
+    for (at, findings) in by_place(&report.findings) {
+        let ranges: Vec<(usize, usize)> = findings.iter().map(|it| (it.start as usize, it.end as usize)).collect();
+        let text = marked(&judged.before.seen(at).unwrap_or_default(), &ranges, look);
+        let evidence = findings.iter().map(|it| format!("  {}", evidence(it)));
+        let lines: Vec<String> = [format!("{}:", place(at)), text].into_iter().chain(evidence).collect();
+        facts.push(("found", lines.join("\n")));
+    }
+    for at in edited(&report.verdict) {
+        facts.push(("becomes", format!("{}:\n{}", place(at), shown(judged.after.text(at).unwrap_or_default()))));
+    }
+    facts.extend(report.labels.iter().map(|it| ("label", format!("{}={}", line(&it.key), line(&it.value)))));
+    facts.extend(report.memory.iter().map(|it| ("memory", line(it))));
+    facts
+}
+
+fn in_words(verdict: &Verdict) -> String {
+    let more = match verdict {
+        Verdict::Allow => return name(verdict).into(),
+        Verdict::Sanitize(edits) => format!("{} edit{}", edits.len(), if edits.len() == 1 { "" } else { "s" }),
+        Verdict::Block(why) => shown(why),
+        Verdict::RequireApproval(question) => {
+            let who = if question.approvers.is_empty() { String::new() } else { format!(" (of {})", question.approvers.join(", ")) };
+            let many = if question.required > 1 { format!(" ({} people)", question.required) } else { String::new() };
+            shown(&format!("{}{who}{many}", question.prompt))
+        }
+    };
+    format!("{}: {more}", name(verdict))
+}
+
+fn by_place(findings: &[Finding]) -> BTreeMap<Place, Vec<&Finding>> {
+    let mut places: BTreeMap<Place, Vec<&Finding>> = BTreeMap::new();
+    findings.iter().for_each(|it| places.entry(it.at).or_default().push(it));
+    places
+}
+
+fn edited(verdict: &Verdict) -> Vec<Place> {
+    let Verdict::Sanitize(edits) = verdict else { return vec![] };
+    let mut places: Vec<Place> = edits.iter().map(|it| it.at).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+fn place(at: Place) -> String {
+    match at {
+        Place::Part { message, part } => format!("message {message}, part {part}"),
+        Place::Arguments { message, call } => format!("message {message}, arguments of call {call}"),
+        Place::Tool(index) => format!("description of tool {index}"),
+    }
+}
+
+fn evidence(finding: &Finding) -> String {
+    let score = finding.score.map(|it| format!(", score {it}")).unwrap_or_default();
+    format!("{}: bytes {} to {}{score}", line(&finding.rule), finding.start, finding.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegis_core::{Digest, Edit, Question, Report, Time};
+
+    const PLAIN: Look = Look { terminal: false, colour: false };
+
+    fn judged(text: &str, report: Report) -> Judged {
+        let digest = Digest::of(b"");
+        let trial = Trial::new("g", digest, digest, Stage::Ingress, Content::of_text(Stage::Ingress, text.into()), Time(0)).unwrap();
+        trial.judge(Ok(report), Time(0)).unwrap()
+    }
+
+    fn report(verdict: Verdict, ranges: &[(u32, u32)]) -> Report {
+        let at = Place::Part { message: 0, part: 0 };
+        let findings = ranges.iter().map(|(start, end)| Finding { rule: "r".into(), at, start: *start, end: *end, score: None }).collect();
+        Report { findings, ..Report::of(verdict) }
+    }
+
+    #[test]
+    fn a_verdict_shows_what_was_found_where() {
+        let question = Question { prompt: "Sure?".into(), approvers: vec!["team:risk".into()], required: 2 };
+        let judged = judged("is é bad or bad?", report(Verdict::RequireApproval(question), &[(6, 9), (13, 16)]));
+        insta::assert_snapshot!(terminal::facts(&said(&judged, PLAIN)), @r#"
+        verdict  require_approval: Sure? (of team:risk) (2 people)
+        found    message 0, part 0:
+                 is é [[bad]] or [[bad]]?
+                   r: bytes 6 to 9
+                   r: bytes 13 to 16
+        "#);
+    }
+
+    #[test]
+    fn an_edited_text_is_shown_as_it_becomes() {
+        let at = Place::Part { message: 0, part: 0 };
+        let edits = vec![Edit { at, start: 0, end: 3, text: "***".into() }];
+        insta::assert_snapshot!(terminal::facts(&said(&judged("bad\u{1b} boy", report(Verdict::Sanitize(edits), &[(0, 3)])), PLAIN)), @r#"
+        verdict  sanitize: 1 edit
+        found    message 0, part 0:
+                 [[bad]]\u{1b} boy
+                   r: bytes 0 to 3
+        becomes  message 0, part 0:
+                 ***\u{1b} boy
+        "#);
+    }
+
+    #[test]
+    fn another_verdict_than_expected_is_a_failure() {
+        let run = |expect: Option<&str>| Run {
+            component: "g.wasm".into(),
+            text: Some("x".into()),
+            input: None,
+            settings: "null".into(),
+            stage: None,
+            expect: expect.map(String::from),
+            json: false,
+        };
+        assert_eq!(run(None).meets("allow"), Ok(()));
+        assert_eq!(run(Some("allow")).meets("allow"), Ok(()));
+        assert_eq!(run(Some("block")).meets("allow").unwrap_err().code, Code::CLI_EXPECT.id);
+        assert_eq!(run(None).settings(&Limits::default()), Ok(json!({})));
+    }
+
+    #[test]
+    fn stages_are_written_as_in_the_configuration() {
+        assert_eq!(stage("tool_call"), Ok(Stage::ToolCall));
+        assert!(stage("tool-call").unwrap_err().contains("tool_call"));
+    }
+}

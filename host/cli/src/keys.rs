@@ -1,0 +1,231 @@
+//! `aegis keys`: who may call. Works on the store itself, also while a server runs on it; the server notices within seconds.
+
+use crate::dev::make_folder;
+use crate::failure::Failure;
+use crate::hosting::config_file;
+use crate::loading::blocking;
+use crate::terminal::{Look, line, moment, print, print_json, table, tell};
+use aegis_core::{Approver, Code, Principal, PrincipalRole};
+use aegis_server::auth::new_key;
+use aegis_server::config::{PersistenceSettings, Settings, environment};
+use aegis_server::{now, rfc3339};
+use aegis_store::{Access, CommitError, Key, Keys as _, Sqlite, StoreError};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// For whoever has none.
+pub(crate) const HOW_TO_CREATE: &str = "aegis keys create --principal NAME";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Create a key, and print it: it is not kept, and cannot be printed again
+    Create(Create),
+    /// List the keys, without the keys themselves
+    List(List),
+    /// Make a key invalid
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Who calls with it, by the id that lists of approvers use
+    #[arg(long, value_name = "P", value_parser = principal)]
+    principal: String,
+    /// A team that it is in; may be repeated
+    #[arg(long = "team", value_name = "T", value_parser = team)]
+    teams: Vec<String>,
+    /// What it may do: user, approver or admin; may be repeated
+    #[arg(long = "role", value_name = "R", default_values = ["user", "approver"])]
+    roles: Vec<PrincipalRole>,
+    #[command(flatten)]
+    of: Of,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    of: Of,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The key's id, as `keys list` shows it
+    id: String,
+    #[command(flatten)]
+    of: Of,
+}
+
+#[derive(Debug, Args)]
+struct Of {
+    /// The configuration that names the store; ./aegis.yaml when left out, and without one the store of `aegis dev`
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Keys {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Keys::Create(create) => create.run().await,
+            Keys::List(list) => list.run().await,
+            Keys::Revoke(revoke) => revoke.run().await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self) -> Result<(), Failure> {
+        let Create { principal: id, teams, mut roles, of } = self;
+        roles.sort();
+        roles.dedup();
+        let (key, kept) = new_key(Principal { id, teams, roles });
+        let who = names(&kept.principal);
+        let conflict = |error| match error {
+            CommitError::Conflict => Failure::new(Code::STO_FAILED, "the key was not kept: try again"),
+            CommitError::Store(error) => error.into(),
+        };
+        of.store().await?.0.key_create(&kept).await.map_err(conflict)?;
+        if of.json {
+            print_json(&json!({"id": kept.id, "key": key, "principal": kept.principal, "created_at": rfc3339(kept.created_at)}))?;
+        } else {
+            print(&key)?;
+        }
+        tell(&line(&format!(
+            "key {} for {who}; it is not shown again. Use it as AEGIS_API_KEY, or send Authorization: Bearer KEY",
+            kept.id
+        )));
+        Ok(())
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let keys = self.of.store().await?.0.key_list().await?;
+        if self.of.json {
+            return print_json(&json!({"data": keys.iter().map(as_json).collect::<Vec<_>>(), "next": null}));
+        }
+        if keys.is_empty() {
+            tell(&format!("no keys: {HOW_TO_CREATE}"));
+            return Ok(());
+        }
+        print(&table(
+            &["id", "principal", "teams", "roles", "created", "revoked"],
+            &keys.iter().map(row).collect::<Vec<_>>(),
+            Look::of_stdout(),
+        ))
+    }
+}
+
+impl Revoke {
+    async fn run(self) -> Result<(), Failure> {
+        if !self.of.store().await?.0.key_revoke(&self.id, now()).await? {
+            return Err(Failure::new(Code::AUTH_NO_SUCH_KEY, format!("there is no valid key {:?}", self.id)));
+        }
+        if self.of.json { print_json(&json!({"id": self.id, "revoked": true})) } else { print(&format!("revoked {}", line(&self.id))) }
+    }
+}
+
+impl Of {
+    async fn store(&self) -> Result<OpenStore, Failure> {
+        let file = config_file(self.config.as_deref());
+        let persistence = Settings::persistence(file, &environment())?;
+        if let (None, PersistenceSettings::Sqlite(path)) = (file, &persistence) {
+            make_folder(path)?;
+        }
+        open(&persistence).await
+    }
+}
+
+/// A store, opened beside whoever has it.
+pub(crate) struct OpenStore(Sqlite);
+
+pub(crate) async fn open(persistence: &PersistenceSettings) -> Result<OpenStore, Failure> {
+    let PersistenceSettings::Sqlite(path) = persistence.clone();
+    Ok(OpenStore(blocking(|| Ok(Sqlite::open(path, Access::Command)?)).await?))
+}
+
+impl OpenStore {
+    /// Whether anybody can call.
+    pub(crate) async fn are_there(&self) -> Result<bool, StoreError> {
+        Ok(self.0.key_list().await?.iter().any(|it| it.revoked_at.is_none()))
+    }
+}
+
+/// A list of approvers has to be able to name it.
+fn principal(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(Approver::Principal(id)) => Ok(id),
+        Ok(_) => Err("in a list of approvers this would name a team or a role: write another name".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn team(text: &str) -> Result<String, String> {
+    match format!("team:{text}").parse() {
+        Ok(Approver::Team(team)) if !team.starts_with("team:") => Ok(team),
+        Ok(_) => Err("write the team's name alone, without team: before it".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn names(who: &Principal) -> String {
+    let more: Vec<String> = who.names().skip(1).map(|it| it.to_string()).collect();
+    format!("{} ({})", who.id, more.join(", "))
+}
+
+fn as_json(key: &Key) -> Value {
+    json!({
+        "id": key.id,
+        "principal": key.principal,
+        "created_at": rfc3339(key.created_at),
+        "revoked_at": key.revoked_at.map(rfc3339),
+    })
+}
+
+fn row(key: &Key) -> Vec<String> {
+    let roles: Vec<&str> = key.principal.roles.iter().map(|it| it.name()).collect();
+    vec![
+        line(&key.id),
+        line(&key.principal.id),
+        line(&key.principal.teams.join(", ")),
+        roles.join(", "),
+        moment(key.created_at),
+        key.revoked_at.map(moment).unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn a_principal_is_one_that_lists_of_approvers_can_name() {
+        assert_eq!(principal("alice"), Ok("alice".into()));
+        for wrong in ["", " ", "team:risk", "role:admin", "role:boss", "a\nb"] {
+            assert!(principal(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(team("risk"), Ok("risk".into()));
+        for wrong in ["", " ", "team:risk"] {
+            assert!(team(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_key_may_ask_and_decide_unless_its_roles_are_named() {
+        let roles = |more: &[&str]| {
+            let args = [&["aegis", "keys", "create", "--principal", "p"], more].concat();
+            match Cli::try_parse_from(args).unwrap().command {
+                crate::Command::Keys(Keys::Create(create)) => create.roles,
+                other => unreachable!("{other:?}"),
+            }
+        };
+        assert_eq!(roles(&[]), [PrincipalRole::User, PrincipalRole::Approver]);
+        assert_eq!(roles(&["--role", "admin"]), [PrincipalRole::Admin]);
+        assert!(Cli::try_parse_from(["aegis", "keys", "create", "--principal", "p", "--role", "boss"]).is_err());
+    }
+}

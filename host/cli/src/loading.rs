@@ -1,0 +1,50 @@
+//! Guards take time to load: what is going on, for people who wait. Nothing is drawn unless stderr is a terminal.
+
+use crate::failure::Failure;
+use aegis_core::Code;
+use aegis_server::config::{Settings, environment};
+use aegis_wasm::{Options, Progress, Sandbox};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+/// One line that says which guard is being loaded; gone when it is dropped.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn new() -> Bar {
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a template of known fields"));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Bar(bar)
+    }
+
+    pub(crate) fn step(&self, guard: &str, step: Progress) {
+        self.0.set_message(format!("{guard}: {}", in_words(step)));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn in_words(step: Progress) -> String {
+    match step {
+        Progress::Cached => "starting".into(),
+        Progress::Compiling { bytes } => format!("compiling {} KiB", bytes.div_ceil(1024)),
+        Progress::Configuring => "configuring".into(),
+        Progress::Snapshotting => "taking a snapshot, compiling it again".into(),
+    }
+}
+
+/// A sandbox for a command, with the cache that `aegis dev` uses.
+pub(crate) fn sandbox() -> Result<Sandbox, Failure> {
+    let cache_dir = Settings::dev(None, &environment())?.server.cache_dir;
+    Sandbox::new(Options { cache_dir, ..Options::default() }).map_err(|error| Failure::new(Code::CFG_INVALID, error))
+}
+
+/// Work that takes long, off the executor.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Failure::new(Code::SRV_INTERNAL, error)))
+}

@@ -1,0 +1,78 @@
+//! `aegis runs list`
+
+use super::view::{RunView, table};
+use crate::client::Server;
+use crate::failure::Failure;
+use crate::terminal::{Look, print, print_json, tell};
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Runs that the server hands out at once.
+const PAGE: usize = 100;
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those that wait for a decision
+    #[arg(long)]
+    pending: bool,
+    /// So many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+    /// Print the server's JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self, server: &Server) -> Result<(), Failure> {
+        let (data, next) = self.fetch(server).await?;
+        if self.json {
+            return print_json(&json!({"data": data, "next": next}));
+        }
+        let runs: Vec<RunView> = data.iter().map(RunView::read).collect::<Result<_, _>>()?;
+        if runs.is_empty() {
+            tell(if self.pending { "no run waits for a decision" } else { "no runs" });
+            return Ok(());
+        }
+        print(&table(&runs, Look::of_stdout()))?;
+        if !next.is_null() {
+            tell(&format!("older ones are not shown: use --limit, now {}", self.limit));
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, server: &Server) -> Result<(Vec<Value>, Value), Failure> {
+        let (mut data, mut next) = (vec![], Value::Null);
+        loop {
+            let page = server.get(&self.path(data.len(), &next)).await?;
+            let found = page["data"].as_array().cloned().unwrap_or_default();
+            next = page["next"].clone();
+            let last = found.is_empty() || next.is_null();
+            data.extend(found);
+            if last || data.len() >= self.limit as usize {
+                return Ok((data, next));
+            }
+        }
+    }
+
+    fn path(&self, have: usize, after: &Value) -> String {
+        let limit = (self.limit as usize - have).min(PAGE);
+        let status = if self.pending { "&status=paused" } else { "" };
+        let after = after.as_str().map(|it| format!("&after={it}")).unwrap_or_default();
+        format!("/v1/runs?limit={limit}{status}{after}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_fetched_page_by_page() {
+        let list = List { pending: true, limit: 120, json: false };
+        assert_eq!(list.path(0, &Value::Null), "/v1/runs?limit=100&status=paused");
+        assert_eq!(list.path(100, &json!("0192")), "/v1/runs?limit=20&status=paused&after=0192");
+        let list = List { pending: false, limit: 50, json: false };
+        assert_eq!(list.path(0, &Value::Null), "/v1/runs?limit=50");
+    }
+}

@@ -1,0 +1,169 @@
+//! Reads requests: who sends them, and their bodies and queries, each within its limits. What cannot be read is 422 and named.
+
+use super::{ApiError, Shared, layers::cookie};
+use crate::auth::Credentials;
+use aegis_core::{Principal, RunId};
+use aegis_store::Page;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::request::Parts;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The cookie of whoever is logged in on the page.
+pub(crate) const SESSION_COOKIE: &str = "aegis_session";
+
+/// Who sends the request. A handler that takes this answers nobody else.
+pub(super) struct Caller(pub(super) Principal);
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Caller, ApiError> {
+        let header = |name| parts.headers.get(name).map(|it: &axum::http::HeaderValue| it.to_str().unwrap_or("?"));
+        let credentials = Credentials {
+            authorization: header(AUTHORIZATION),
+            cookie: cookie(&parts.headers, SESSION_COOKIE),
+            token: header(axum::http::HeaderName::from_static("x-aegis-token")),
+        };
+        Ok(Caller(app.auth().caller(credentials).await?))
+    }
+}
+
+/// The run in the path. What cannot be an id names no run.
+pub(crate) struct InPath(pub(crate) RunId);
+
+impl FromRequestParts<Shared> for InPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<InPath, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| ApiError::unknown_run())?;
+        text.parse().map(InPath).map_err(|_| ApiError::unknown_run())
+    }
+}
+
+/// So many bytes over the limit are read and thrown away: a client that is cut off while it sends may never read why.
+const SPILL: usize = 64 << 20;
+
+/// The bytes of a body, whatever its Content-Type says: plain `curl -d` must work.
+pub(crate) struct Body(Vec<u8>);
+
+impl FromRequest<Shared> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Body, ApiError> {
+        let settings = app.settings();
+        let limit = settings.body_limit;
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|it| it > limit.saturating_add(SPILL)) {
+            return Err(ApiError::too_large(limit));
+        }
+        let gather = gather(request.into_body(), limit);
+        tokio::time::timeout(settings.body_timeout, gather).await.map_err(|_| ApiError::too_slow())?.map(Body)
+    }
+}
+
+async fn gather(body: axum::body::Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let (mut stream, mut bytes, mut size) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|_| ApiError::request(None, "the body ended before it was complete"))?;
+        size += piece.len();
+        match size {
+            _ if size <= limit => bytes.extend_from_slice(&piece),
+            _ if size - limit <= SPILL => bytes = Vec::new(),
+            _ => break,
+        }
+    }
+    if size > limit { Err(ApiError::too_large(limit)) } else { Ok(bytes) }
+}
+
+impl Body {
+    /// The body as what it should be.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        // A list would be taken for the fields in their order.
+        if self.0.iter().find(|it| !it.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(ApiError::request(None, "the body has to be a JSON object"));
+        }
+        let value = serde_json::from_slice(&self.0).map_err(|_| self.explain::<T>())?;
+        self.no_nul()?;
+        Ok(value)
+    }
+
+    /// The bytes, for what is no JSON.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Whether nothing was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads it once more, to say where it is wrong: following the path costs too much for requests that are right.
+    fn explain<T: DeserializeOwned>(&self) -> ApiError {
+        let error = match serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(&self.0)) {
+            Err(error) => error,
+            Ok(_) => return ApiError::request(None, "the body goes on after its JSON"),
+        };
+        let (path, inner) = (error.path().to_string(), error.into_inner());
+        match inner.classify() {
+            serde_json::error::Category::Data => ApiError::request(Some(path).filter(|it| it != "."), plain(&inner)),
+            _ => ApiError::request(None, format!("the body is no JSON that can be read: {inner}")),
+        }
+    }
+
+    /// Stores and terminals cannot carry U+0000. It can only come in as an escape, which hardly any body has.
+    fn no_nul(&self) -> Result<(), ApiError> {
+        if !self.0.windows(6).any(|it| it == b"\\u0000") {
+            return Ok(());
+        }
+        let json: Value = serde_json::from_slice(&self.0).map_err(|_| self.explain::<Value>())?;
+        find_nul(&json, String::new()).map_or(Ok(()), |at| Err(ApiError::request(Some(at), "a text may not contain U+0000")))
+    }
+}
+
+/// Without the line and column: the path says it better.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(message, _)| message.into())
+}
+
+fn find_nul(json: &Value, at: String) -> Option<String> {
+    match json {
+        Value::String(text) => text.contains('\0').then_some(at),
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, it)| find_nul(it, format!("{at}[{index}]"))),
+        Value::Object(fields) => fields.iter().find_map(|(name, it)| {
+            let below = if at.is_empty() { name.replace('\0', "\\u0000") } else { format!("{at}.{}", name.replace('\0', "\\u0000")) };
+            if name.contains('\0') { Some(below) } else { find_nul(it, below) }
+        }),
+        _ => None,
+    }
+}
+
+/// A query as what it should be; unknown parameters are refused by the type.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Asked<T>, ApiError> {
+        Query::try_from_uri(&parts.uri).map(|Query(it)| Asked(it)).map_err(|error| ApiError::request(None, error.body_text()))
+    }
+}
+
+/// What a list is asked for when nothing is said.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 200;
+
+/// `limit` and `after` of a query. An empty parameter counts as left out.
+pub(crate) fn page(limit: Option<&str>, after: Option<&str>) -> Result<Page, ApiError> {
+    let given = |it: Option<&str>| it.filter(|it| !it.is_empty()).map(String::from);
+    let wrong = |what: &str, message: &str| ApiError::request(Some(what.into()), message);
+    let limit = given(limit).map_or(Ok(PAGE), |it| it.parse().map_err(|_| wrong("limit", "limit is no number")))?;
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(wrong("limit", &format!("limit has to be from 1 to {LARGEST_PAGE}")));
+    }
+    let after = given(after).map(|it| it.parse().map_err(|_| wrong("after", "after is no `next` of a page before"))).transpose()?;
+    Ok(Page { limit, after })
+}

@@ -1,0 +1,381 @@
+//! The verbs that handlers and the page share: submit, resume, cancel, fetch, list. What a run does is the core's; who may see
+//! it, and that nothing is told before it is durable, is settled here. Nothing here knows HTTP.
+
+use crate::auth::Auth;
+use crate::clock;
+use crate::config::{ServerSettings, Settings};
+use crate::driver::{Driver, Until, Waited, Watch, rests};
+use crate::metrics::Metrics;
+use aegis_core::{ApprovalId, Choice, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, Run, RunId, Status};
+use aegis_provider::Provider;
+use aegis_store::{ApprovalFilter, CommitError, Page, Paged, RunFilter, Store, StoreError};
+use aegis_wasm::LoadedGuard;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// No answer is held longer than this, whatever is asked.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a verb goes over a run that others keep moving.
+const ATTEMPTS: usize = 8;
+
+/// Why a verb was not carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppError {
+    /// No run has this id, or the caller may not see it: which of them, nobody is told.
+    #[error("there is no such run")]
+    UnknownRun,
+    /// No route of that name.
+    #[error("there is no route {name:?}: there are {known}")]
+    UnknownRoute {
+        /// As it was asked for.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A value that cannot be used.
+    #[error("{message}")]
+    Request {
+        /// Where it stands.
+        param: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The lists of approvers can never be satisfied.
+    #[error("{0}")]
+    Approvers(String),
+    /// The caller lacks a role.
+    #[error("this needs the role {}", .0.name())]
+    Role(PrincipalRole),
+    /// The caller sees the run, but it is not theirs to end.
+    #[error("only its creator or an admin may cancel a run")]
+    NotYours,
+    /// The run refuses it.
+    #[error(transparent)]
+    Refused(Refused),
+    /// The run is over.
+    #[error("the run is {} already", .0.name())]
+    Finished(Status),
+    /// Others move this run all the time.
+    #[error("the run was moved by others at the same time: try again")]
+    Contended,
+    /// No place for a scan became free in time.
+    #[error("the server is busy: try again")]
+    Busy,
+    /// The server is shutting down.
+    #[error("the server is stopping: try again later, or elsewhere")]
+    Stopping,
+    /// The store failed; nothing was half done.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault in this program.
+    #[error("something went wrong inside")]
+    Broken,
+}
+
+/// A guard that is loaded, and what the configuration says of it.
+#[derive(Clone)]
+pub struct HostedGuard {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where its component came from.
+    pub source: String,
+    /// The guard.
+    pub loaded: Arc<LoadedGuard>,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// A route's name.
+    pub route: String,
+    /// Whether the client does not wait for the model.
+    pub background: bool,
+    /// The rest.
+    pub request: Request,
+}
+
+/// What a person has decided.
+#[derive(Clone, Debug)]
+pub struct NewDecision {
+    /// Which way.
+    pub choice: Choice,
+    /// Why.
+    pub comment: Option<String>,
+    /// The question that was meant; none: whichever is open.
+    pub approval: Option<ApprovalId>,
+    /// The digest of what was shown; none: not checked.
+    pub digest: Option<Digest>,
+}
+
+/// A server without its sockets.
+pub struct App {
+    driver: Arc<Driver>,
+    store: Arc<dyn Store>,
+    plans: BTreeMap<String, Plan>,
+    auth: Auth,
+    metrics: Arc<Metrics>,
+    settings: ServerSettings,
+}
+
+impl App {
+    /// From parts that are ready. Everything that is slow or may fail comes before this: see [`App::open`].
+    pub fn assemble(
+        settings: &Settings,
+        plans: BTreeMap<String, Plan>,
+        store: Arc<dyn Store>,
+        guards: Vec<HostedGuard>,
+        providers: BTreeMap<String, Arc<dyn Provider>>,
+    ) -> Arc<App> {
+        let metrics = Arc::new(Metrics::default());
+        let server = settings.server.clone();
+        let driver = Driver::new(store.clone(), guards, providers, metrics.clone(), server.request_timeout);
+        let required = matches!(settings.auth, crate::config::AuthSettings::ApiKey);
+        let auth = Auth::new(store.clone(), required);
+        Arc::new(App { driver: Arc::new(driver), store, plans, auth, metrics, settings: server })
+    }
+
+    /// Who is calling.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// How it is reached, and its limits.
+    pub fn settings(&self) -> &ServerSettings {
+        &self.settings
+    }
+
+    /// The guards there are.
+    pub fn guards(&self) -> &[HostedGuard] {
+        self.driver.guards()
+    }
+
+    /// The plan of every route, by the route's name.
+    pub fn plans(&self) -> &BTreeMap<String, Plan> {
+        &self.plans
+    }
+
+    /// Takes up what an earlier process left behind and ends questions that nobody answers, for ever. To be called once.
+    pub async fn tend(&self) {
+        self.driver.clone().tend().await;
+    }
+
+    /// Takes nothing new, and lets what runs finish within [`ServerSettings::drain`]; what is cut off goes on at the next start.
+    pub async fn stop(&self) {
+        self.driver.stop(self.settings.drain).await;
+    }
+
+    /// Whether it can do its work.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ready(&self) -> Result<(), AppError> {
+        if self.driver.is_stopping() {
+            return Err(AppError::Stopping);
+        }
+        let nobody = RunId::from_bytes([0; 16]);
+        self.store.run_fetch(nobody).await?;
+        Ok(())
+    }
+}
+
+/// Runs.
+impl App {
+    /// A new run. Comes back when it rests, or with `background` as soon as it waits for the model: every ingress guard has judged by then.
+    ///
+    /// # Errors
+    /// When it cannot begin; then there is no such run.
+    pub async fn submit(&self, who: &Principal, new: NewRun) -> Result<Arc<Run>, AppError> {
+        if !who.is(PrincipalRole::User) {
+            return Err(AppError::Role(PrincipalRole::User));
+        }
+        if self.driver.is_stopping() {
+            return Err(AppError::Stopping);
+        }
+        let until = if new.background { Until::Durable } else { Until::Rest };
+        let run = self.begin(who, new)?;
+        let id = run.id();
+        let watch = self.driver.start(run);
+        self.attend(id, watch, until, self.settings.request_timeout).await
+    }
+
+    fn begin(&self, who: &Principal, new: NewRun) -> Result<Run, AppError> {
+        let plan = self.plans.get(&new.route).ok_or_else(|| self.no_route(&new.route))?.clone();
+        if new.request.params.values().any(aegis_core::too_deep) {
+            let message = format!("nested more than {} levels deep", aegis_core::MAX_DEPTH);
+            return Err(AppError::Request { param: "params".into(), message });
+        }
+        aegis_provider::check_params(&new.request.params)
+            .map_err(|error| AppError::Request { param: "params".into(), message: error.to_string() })?;
+        let (now, id_bytes, salt) = (clock::now(), clock::random(), clock::random());
+        Run::new(RunId::new(now, id_bytes), plan, new.request, who.clone(), new.background, salt, now).map_err(AppError::Approvers)
+    }
+
+    fn no_route(&self, name: &str) -> AppError {
+        let known: Vec<&str> = self.plans.keys().map(String::as_str).collect();
+        AppError::UnknownRoute { name: name.into(), known: known.join(", ") }
+    }
+
+    /// A decision on the open question; goes on to the end of the run or its next question, and holds for `wait` at most.
+    /// The same decision sent again changes nothing.
+    ///
+    /// # Errors
+    /// When it does not count; then nothing has changed.
+    pub async fn resume(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: RunId,
+        decision: NewDecision,
+        wait: Duration,
+    ) -> Result<Arc<Run>, AppError> {
+        let (app, who) = (self.clone(), who.clone());
+        let counted = detached(async move { app.decide(&who, id, decision).await }).await?;
+        match counted {
+            Counted::Before(run) => Ok(run),
+            Counted::Now(watch) => self.attend(id, watch, Until::Rest, self.settings.request_timeout.min(wait)).await,
+        }
+    }
+
+    async fn decide(&self, who: &Principal, id: RunId, decision: NewDecision) -> Result<Counted, AppError> {
+        for _ in 0..ATTEMPTS {
+            let mut run = self.stored(id).await?;
+            let NewDecision { choice, comment, approval, digest } = decision.clone();
+            let now = clock::now();
+            let proof = match run.decide(who, choice, approval, digest, comment, vec![], now) {
+                Ok(_) if self.driver.is_stopping() => return Err(AppError::Stopping),
+                Ok(proof) => proof,
+                Err(Refused::Repeated) => return Ok(Counted::Before(Arc::new(run))),
+                Err(refused) => return Err(AppError::Refused(refused)),
+            };
+            run.handle(Event::Decided(proof), now).map_err(AppError::Refused)?;
+            match self.driver.commit(&mut run).await {
+                Ok(()) => return Ok(Counted::Now(self.driver.start(run))),
+                Err(CommitError::Conflict) => continue,
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    /// Ends a run. Ending it twice is no mistake.
+    ///
+    /// # Errors
+    /// When it is over already, or not the caller's to end.
+    pub async fn cancel(self: &Arc<Self>, who: &Principal, id: RunId) -> Result<Arc<Run>, AppError> {
+        let (app, who) = (self.clone(), who.clone());
+        detached(async move { app.end(&who, id).await }).await
+    }
+
+    async fn end(&self, who: &Principal, id: RunId) -> Result<Arc<Run>, AppError> {
+        for _ in 0..ATTEMPTS {
+            let mut run = self.seen(who, id).await?;
+            match run.status() {
+                _ if run.principal().id != who.id && !who.is(PrincipalRole::Admin) => return Err(AppError::NotYours),
+                Status::Cancelled => return Ok(Arc::new(run)),
+                status if status.is_final() => return Err(AppError::Finished(status)),
+                _ => {}
+            }
+            run.handle(Event::Cancelled { by: who.clone() }, clock::now()).map_err(AppError::Refused)?;
+            match self.driver.commit(&mut run).await {
+                Ok(()) => {
+                    self.driver.let_go(id);
+                    return Ok(Arc::new(run));
+                }
+                Err(CommitError::Conflict) => continue,
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    /// A run that `who` may see. With `wait`, holds until it rests, a minute at most.
+    ///
+    /// # Errors
+    /// When there is none that `who` may see.
+    pub async fn fetch(&self, who: &Principal, id: RunId, wait: Duration) -> Result<Arc<Run>, AppError> {
+        let until = Instant::now() + wait.min(LONGEST_WAIT);
+        loop {
+            // In this order: a driver that ends in between has committed before.
+            let watch = self.driver.watch(id);
+            let run = self.seen(who, id).await?;
+            if rests(&run) || Instant::now() >= until || self.driver.is_stopping() {
+                return Ok(Arc::new(run));
+            }
+            match watch {
+                Some(watch) => drop(tokio::time::timeout_at(until, watch.wait(Until::Rest)).await),
+                None => tokio::time::sleep_until(until.min(Instant::now() + Duration::from_millis(100))).await,
+            }
+        }
+    }
+
+    /// A page of the runs that `who` may see.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, who: &Principal, filter: RunFilter, page: &Page) -> Result<Paged<Run>, AppError> {
+        let filter = RunFilter { visible_to: Some(who.clone()), ..filter };
+        Ok(self.store.run_list(&filter, page).await?)
+    }
+
+    /// A page of the runs that wait for a decision which `who` may make.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn approvals(&self, who: &Principal, page: &Page) -> Result<Paged<Run>, AppError> {
+        Ok(self.store.approval_list(&ApprovalFilter { decidable_by: who.clone() }, page).await?)
+    }
+
+    /// Whether there is such a run, whoever asks.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn exists(&self, id: RunId) -> Result<(), AppError> {
+        self.stored(id).await.map(drop)
+    }
+
+    async fn stored(&self, id: RunId) -> Result<Run, AppError> {
+        self.store.run_fetch(id).await?.ok_or(AppError::UnknownRun)
+    }
+
+    async fn seen(&self, who: &Principal, id: RunId) -> Result<Run, AppError> {
+        let run = self.stored(id).await?;
+        if visible(&run, who) { Ok(run) } else { Err(AppError::UnknownRun) }
+    }
+
+    /// What a client is told that has waited for `limit` at most.
+    async fn attend(&self, id: RunId, watch: Watch, until: Until, limit: Duration) -> Result<Arc<Run>, AppError> {
+        match tokio::time::timeout(limit, watch.wait(until)).await {
+            Ok(Ok(Waited::Rests(run))) => Ok(run),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Waited::Stored)) | Err(_) => match self.store.run_fetch(id).await? {
+                Some(run) => Ok(Arc::new(run)),
+                None if self.driver.is_stopping() => Err(AppError::Stopping),
+                None => Err(AppError::Busy),
+            },
+        }
+    }
+}
+
+enum Counted {
+    /// By this request: the run goes on.
+    Now(Watch),
+    /// By an earlier one.
+    Before(Arc<Run>),
+}
+
+/// Its creator, whoever it has asked, and admins.
+pub fn visible(run: &Run, who: &Principal) -> bool {
+    run.principal().id == who.id || who.is(PrincipalRole::Admin) || run.approvals().iter().any(|it| it.entitles(who))
+}
+
+/// What has begun to change a run is finished, whether the client still waits or not.
+async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T, AppError>> + Send + 'static) -> Result<T, AppError> {
+    tokio::spawn(work).await.unwrap_or(Err(AppError::Broken))
+}

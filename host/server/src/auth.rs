@@ -1,0 +1,253 @@
+//! Who is calling. Keys and cookies are known here by their SHA-256 alone; nothing here decides what a principal may do.
+
+use crate::clock;
+use aegis_core::{Digest, Principal, Time};
+use aegis_store::{CommitError, Key, NewKey, Session, Store, StoreError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+
+/// How long a key that was found counts as valid without another look: revoking it takes effect within this time.
+const KNOWN_FOR: Duration = Duration::from_secs(2);
+/// So many keys are remembered at most.
+const KNOWN_AT_MOST: usize = 10_000;
+/// How long somebody stays logged in on the page.
+const SESSION: u64 = 12 * 60 * 60 * 1000;
+
+/// Why nobody is known to be calling.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Neither a key nor a session.
+    #[error("no key: send `Authorization: Bearer aeg-…`")]
+    NoKey,
+    /// Something else than a bearer key.
+    #[error("the Authorization header holds no key: write `Bearer aeg-` and 64 hex digits")]
+    Shape,
+    /// No such key, or one that was revoked.
+    #[error("this key is not valid")]
+    WrongKey,
+    /// A session without the page's token: another page may have sent this.
+    #[error("a session counts only with the page's token in `x-aegis-token`")]
+    Token,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a request says about who sends it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Credentials<'a> {
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// The session cookie's value.
+    pub cookie: Option<&'a str>,
+    /// The `x-aegis-token` header.
+    pub token: Option<&'a str>,
+}
+
+/// Somebody who is logged in on the page.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// Who.
+    pub principal: Principal,
+    /// What every form of the page has to carry.
+    pub token: String,
+    /// Until when.
+    pub expires_at: Time,
+}
+
+/// A session that has just been opened; the cookie is told here once and never again.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The cookie's value.
+    pub cookie: String,
+    /// How long it lasts, in seconds.
+    pub max_age: u64,
+}
+
+/// Finds out who is calling.
+pub struct Auth {
+    store: Arc<dyn Store>,
+    required: bool,
+    known: Mutex<HashMap<Digest, (Principal, Instant)>>,
+}
+
+impl Auth {
+    /// Without `required` everyone is `anonymous`.
+    pub fn new(store: Arc<dyn Store>, required: bool) -> Auth {
+        Auth { store, required, known: Mutex::default() }
+    }
+
+    /// Whether callers need a key.
+    pub fn required(&self) -> bool {
+        self.required
+    }
+
+    /// Who sends a request to the API.
+    ///
+    /// # Errors
+    /// When a key is required, and there is none that counts.
+    pub async fn caller(&self, from: Credentials<'_>) -> Result<Principal, AuthError> {
+        match from {
+            _ if !self.required => Ok(Principal::anonymous()),
+            Credentials { authorization: Some(header), .. } => self.by_key(key_in(header).ok_or(AuthError::Shape)?).await,
+            Credentials { cookie: Some(cookie), token, .. } => {
+                let session = self.session(cookie).await?.ok_or(AuthError::NoKey)?;
+                if same(token.unwrap_or_default(), &session.token) { Ok(session.principal) } else { Err(AuthError::Token) }
+            }
+            Credentials { .. } => Err(AuthError::NoKey),
+        }
+    }
+
+    /// Opens a session for whoever has this key. A cookie that the browser had before plays no part in it.
+    ///
+    /// # Errors
+    /// When the key is not valid.
+    pub async fn log_in(&self, key: &str) -> Result<Opened, AuthError> {
+        let key = self.find(key).await?.ok_or(AuthError::WrongKey)?;
+        let (cookie, now) = (clock::random_hex::<32>(), clock::now());
+        let session =
+            Session { hash: Digest::of(cookie.as_bytes()), key: key.id, token: clock::random_hex::<32>(), expires_at: now.after(SESSION) };
+        match self.store.session_create(&session, now).await {
+            Ok(()) => Ok(Opened { cookie, max_age: SESSION / 1000 }),
+            Err(CommitError::Conflict) => Err(AuthError::WrongKey),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// The session that this cookie belongs to.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn session(&self, cookie: &str) -> Result<Option<LoggedIn>, AuthError> {
+        let found = self.store.session_find(Digest::of(cookie.as_bytes()), clock::now()).await?;
+        Ok(found.map(|(session, key)| LoggedIn { principal: key.principal, token: session.token, expires_at: session.expires_at }))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn log_out(&self, cookie: &str) -> Result<(), AuthError> {
+        Ok(self.store.session_delete(Digest::of(cookie.as_bytes())).await?)
+    }
+
+    async fn by_key(&self, key: &str) -> Result<Principal, AuthError> {
+        let hash = Digest::of(key.as_bytes());
+        if let Some(principal) = self.remembered(&hash) {
+            return Ok(principal);
+        }
+        let found = self.find(key).await?.ok_or(AuthError::WrongKey)?;
+        self.remember(hash, found.principal.clone());
+        Ok(found.principal)
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<Key>, StoreError> {
+        if !is_key(key) {
+            return Ok(None);
+        }
+        self.store.key_find(Digest::of(key.as_bytes())).await
+    }
+
+    fn remembered(&self, hash: &Digest) -> Option<Principal> {
+        let known = self.known.lock().expect("nothing panics while it holds this lock");
+        known.get(hash).filter(|(_, since)| since.elapsed() < KNOWN_FOR).map(|(principal, _)| principal.clone())
+    }
+
+    fn remember(&self, hash: Digest, principal: Principal) {
+        let mut known = self.known.lock().expect("nothing panics while it holds this lock");
+        if known.len() >= KNOWN_AT_MOST {
+            known.clear();
+        }
+        known.insert(hash, (principal, Instant::now()));
+    }
+}
+
+/// A new key and what the store keeps of it. The key is told here once and never again.
+pub fn new_key(principal: Principal) -> (String, NewKey) {
+    let key = format!("aeg-{}", clock::random_hex::<32>());
+    let kept = NewKey { id: clock::random_hex::<6>(), hash: Digest::of(key.as_bytes()), principal, created_at: clock::now() };
+    (key, kept)
+}
+
+/// Equal, in a time that says nothing about where they differ.
+pub fn same(given: &str, expected: &str) -> bool {
+    given.as_bytes().ct_eq(expected.as_bytes()).into()
+}
+
+/// The key in an `Authorization` header; none when it is something else.
+pub(crate) fn key_in(header: &str) -> Option<&str> {
+    let (scheme, key) = header.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && is_key(key)).then_some(key)
+}
+
+fn is_key(text: &str) -> bool {
+    text.strip_prefix("aeg-").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|it| it.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegis_store::{Keys, Memory};
+
+    fn ada() -> Principal {
+        Principal { id: "ada".into(), teams: vec![], roles: vec![] }
+    }
+
+    async fn with_a_key() -> (Auth, String, String) {
+        let store = Arc::new(Memory::new());
+        let (key, kept) = new_key(ada());
+        store.key_create(&kept).await.unwrap();
+        (Auth::new(store, true), key, kept.id)
+    }
+
+    fn bearer(header: &str) -> Credentials<'_> {
+        Credentials { authorization: Some(header), ..Credentials::default() }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_its_principal_and_anything_else_is_nobody() {
+        let (auth, key, _) = with_a_key().await;
+        for good in [format!("Bearer {key}"), format!("bearer  {key}")] {
+            assert_eq!(auth.caller(bearer(&good)).await.unwrap(), ada());
+        }
+        for bad in [key.clone(), format!("Basic {key}"), "Bearer".into(), "Bearer aeg-12".into(), format!("Bearer {key}0")] {
+            assert!(matches!(auth.caller(bearer(&bad)).await, Err(AuthError::Shape)), "{bad}");
+        }
+        let other = format!("Bearer aeg-{}", "0".repeat(64));
+        assert!(matches!(auth.caller(bearer(&other)).await, Err(AuthError::WrongKey)));
+        assert!(matches!(auth.caller(Credentials::default()).await, Err(AuthError::NoKey)));
+    }
+
+    #[tokio::test]
+    async fn without_authentication_everyone_is_anonymous() {
+        let auth = Auth::new(Arc::new(Memory::new()), false);
+        assert_eq!(auth.caller(bearer("whatever")).await.unwrap(), Principal::anonymous());
+    }
+
+    #[tokio::test]
+    async fn a_session_counts_for_the_api_only_with_its_token() {
+        let (auth, key, _) = with_a_key().await;
+        let opened = auth.log_in(&key).await.unwrap();
+        let token = auth.session(&opened.cookie).await.unwrap().expect("it was opened").token;
+        let with = |token| Credentials { cookie: Some(&opened.cookie), token, authorization: None };
+        assert_eq!(auth.caller(with(Some(token.as_str()))).await.unwrap(), ada());
+        for wrong in [None, Some(""), Some("x"), Some(&token[1..])] {
+            assert!(matches!(auth.caller(with(wrong)).await, Err(AuthError::Token)), "{wrong:?}");
+        }
+        auth.log_out(&opened.cookie).await.unwrap();
+        assert!(matches!(auth.caller(with(Some(token.as_str()))).await, Err(AuthError::NoKey)));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_opens_nothing_and_ends_its_sessions() {
+        let (auth, key, id) = with_a_key().await;
+        let opened = auth.log_in(&key).await.unwrap();
+        assert!(auth.store.key_revoke(&id, clock::now()).await.unwrap());
+        assert!(auth.session(&opened.cookie).await.unwrap().is_none());
+        assert!(matches!(auth.log_in(&key).await, Err(AuthError::WrongKey)));
+        assert!(matches!(auth.caller(bearer(&format!("Bearer {key}"))).await, Err(AuthError::WrongKey)));
+    }
+}

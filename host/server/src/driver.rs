@@ -1,0 +1,426 @@
+//! Drives runs: asks whoever a run wants asked, hands it what happened, commits where the core says so. No rule about runs
+//! is made here. A driver may be cut off at any await: that is a crash, and the run goes on from its last commit.
+
+use crate::app::{AppError, HostedGuard};
+use crate::clock;
+use crate::metrics::{self, Metrics};
+use aegis_core::{Call, Event, Input, Missing, Phase, ProviderFailure, Run, RunId, Time, Want};
+use aegis_provider::{Provider, ProviderError, ProviderRequest};
+use aegis_store::{CommitError, Store, StoreError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+
+/// How often expired questions are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How many runs of a dead host go on at once: its backlog must not starve new requests.
+const RECOVER_AT_ONCE: usize = 32;
+/// By the clock, a guard may take so many times its limit, which counts only the time in which it runs.
+const CEILING: u32 = 10;
+/// Between attempts to take up a run whose store failed.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What drives runs, and knows which are being driven.
+pub(crate) struct Driver {
+    store: Arc<dyn Store>,
+    guards: Vec<HostedGuard>,
+    providers: BTreeMap<String, Arc<dyn Provider>>,
+    metrics: Arc<Metrics>,
+    /// How long a scan may wait for a place.
+    patience: Duration,
+    live: Mutex<HashMap<RunId, Slot>>,
+    slots: AtomicU64,
+    stopping: AtomicBool,
+    recovering: Arc<Semaphore>,
+}
+
+/// A run that is being driven.
+struct Slot {
+    number: u64,
+    stand: watch::Receiver<Stand>,
+    task: AbortHandle,
+}
+
+/// What those who wait for a run are told.
+#[derive(Clone, Debug)]
+enum Stand {
+    /// It is not in the store yet.
+    Unborn,
+    /// It is durable, and goes on.
+    Going,
+    /// It is paused or over.
+    Rests(Arc<Run>),
+    /// It could not go on for now; when it is durable, it is tried again.
+    Failed(Trouble),
+}
+
+/// Why a driver had to let go of a run.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Trouble {
+    /// Someone else moved the run.
+    #[error("someone else moved the run")]
+    Overtaken,
+    /// No place for a scan became free in time.
+    #[error("no place for a scan became free in time")]
+    Busy,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault in this program.
+    #[error("the run refused what the driver told it")]
+    Broken,
+}
+
+impl From<CommitError> for Trouble {
+    fn from(error: CommitError) -> Trouble {
+        match error {
+            CommitError::Conflict => Trouble::Overtaken,
+            CommitError::Store(error) => Trouble::Store(error),
+        }
+    }
+}
+
+/// What a caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The run is in the store.
+    Durable,
+    /// It is paused or over.
+    Rest,
+}
+
+/// A place from which to watch a run.
+pub(crate) struct Watch(watch::Receiver<Stand>);
+
+/// What became of waiting.
+pub(crate) enum Waited {
+    /// The run as it rests now.
+    Rests(Arc<Run>),
+    /// It is in the store, and perhaps not driven any more.
+    Stored,
+}
+
+impl Watch {
+    /// Waits.
+    pub(crate) async fn wait(mut self, until: Until) -> Result<Waited, AppError> {
+        let enough = |stand: &Stand| match stand {
+            Stand::Unborn => false,
+            Stand::Going => until == Until::Durable,
+            Stand::Rests(_) | Stand::Failed(_) => true,
+        };
+        let stand = self.0.wait_for(enough).await.map(|it| it.clone());
+        match stand {
+            Ok(Stand::Rests(run)) => Ok(Waited::Rests(run)),
+            Ok(Stand::Failed(Trouble::Store(error))) => Err(AppError::Store(error)),
+            Ok(Stand::Failed(Trouble::Busy)) => Err(AppError::Busy),
+            Ok(Stand::Failed(Trouble::Broken)) => Err(AppError::Broken),
+            Ok(Stand::Failed(Trouble::Overtaken) | Stand::Going | Stand::Unborn) | Err(_) => Ok(Waited::Stored),
+        }
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        guards: Vec<HostedGuard>,
+        providers: BTreeMap<String, Arc<dyn Provider>>,
+        metrics: Arc<Metrics>,
+        patience: Duration,
+    ) -> Driver {
+        Driver {
+            store,
+            guards,
+            providers,
+            metrics,
+            patience,
+            live: Mutex::default(),
+            slots: AtomicU64::default(),
+            stopping: AtomicBool::new(false),
+            recovering: Arc::new(Semaphore::new(RECOVER_AT_ONCE)),
+        }
+    }
+
+    pub(crate) fn guards(&self) -> &[HostedGuard] {
+        &self.guards
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Drives `run` in a task of its own until it rests, whoever waits for it or not.
+    pub(crate) fn start(self: &Arc<Self>, run: Run) -> Watch {
+        let (id, number) = (run.id(), self.slots.fetch_add(1, Ordering::Relaxed));
+        let (tell, stand) = watch::channel(if run.version() == 0 { Stand::Unborn } else { Stand::Going });
+        let mut live = self.live();
+        let leave = Leave { driver: self.clone(), id, number };
+        let driver = self.clone();
+        let task = tokio::spawn(async move {
+            let _leave = leave;
+            driver.keep_driving(run, &tell).await;
+        });
+        // A driver that has just come to rest may still be in here: this one follows it.
+        live.insert(id, Slot { number, stand: stand.clone(), task: task.abort_handle() });
+        Watch(stand)
+    }
+
+    /// A run that is being driven here.
+    pub(crate) fn watch(&self, id: RunId) -> Option<Watch> {
+        self.live().get(&id).map(|slot| Watch(slot.stand.clone()))
+    }
+
+    /// Lets go of a run that was moved elsewhere, so that nobody is asked for nothing.
+    pub(crate) fn let_go(&self, id: RunId) {
+        let slot = self.live().remove(&id);
+        if let Some(slot) = slot {
+            slot.task.abort();
+        }
+    }
+
+    /// Commits what has happened to `run`.
+    pub(crate) async fn commit(&self, run: &mut Run) -> Result<(), CommitError> {
+        let (begun, first, commit) = (Instant::now(), run.version() == 0, run.commit());
+        match first {
+            true => self.store.run_create(commit).await?,
+            false => self.store.run_commit(commit).await?,
+        }
+        self.metrics.committed(run.status(), begun.elapsed());
+        Ok(())
+    }
+
+    /// Takes no new runs, lets those that are driven finish for `drain`, and cuts off the rest: they go on at the next start.
+    pub(crate) async fn stop(&self, drain: Duration) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let until = Instant::now() + drain;
+        while !self.live().is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left: Vec<Slot> = self.live().drain().map(|(_, slot)| slot).collect();
+        left.iter().for_each(|slot| slot.task.abort());
+        if !left.is_empty() {
+            tracing::warn!(runs = left.len(), "stopped while runs were going on; they go on at the next start");
+        }
+    }
+
+    /// Takes up what a dead host left behind, then ends questions that nobody has answered in time, for ever.
+    pub(crate) async fn tend(self: Arc<Self>) {
+        self.recover().await;
+        loop {
+            if let Err(error) = self.expire().await {
+                tracing::warn!(%error, "expired questions could not be ended; tried again");
+            }
+            tokio::time::sleep(SWEEP).await;
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<RunId, Slot>> {
+        self.live.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// Takes a run out of the list when its driver ends, also when it was cut off.
+struct Leave {
+    driver: Arc<Driver>,
+    id: RunId,
+    number: u64,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut live = self.driver.live();
+        if live.get(&self.id).is_some_and(|slot| slot.number == self.number) {
+            live.remove(&self.id);
+        }
+    }
+}
+
+/// One run.
+impl Driver {
+    async fn keep_driving(&self, run: Run, tell: &watch::Sender<Stand>) {
+        let (id, mut pause, mut next) = (run.id(), RETRY.0, Some(run));
+        while let Some(run) = next.take() {
+            let trouble = match self.drive(run, tell).await {
+                Ok(run) => return drop(tell.send_replace(Stand::Rests(Arc::new(run)))),
+                Err(trouble) => trouble,
+            };
+            let durable = !matches!(*tell.borrow(), Stand::Unborn);
+            if !matches!(trouble, Trouble::Overtaken) {
+                tracing::warn!(run = %id, error = %trouble, durable, "a run could not go on");
+            }
+            let again = durable && matches!(trouble, Trouble::Store(_) | Trouble::Busy);
+            tell.send_replace(Stand::Failed(trouble));
+            while again && next.is_none() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY.1);
+                match self.take_up(id).await {
+                    Ok(None) => return,
+                    Ok(run) => next = run,
+                    Err(error) => tracing::warn!(run = %id, %error, "a run could not be taken up; tried again"),
+                }
+            }
+        }
+    }
+
+    /// One loop for a new run, for one that goes on after an approval, and for one that was taken up.
+    async fn drive(&self, mut run: Run, tell: &watch::Sender<Stand>) -> Result<Run, Trouble> {
+        loop {
+            if run.must_be_durable() {
+                self.commit(&mut run).await?;
+            }
+            if run.version() > 0 {
+                tell.send_if_modified(|stand| !matches!(std::mem::replace(stand, Stand::Going), Stand::Going));
+            }
+            let Some(event) = self.perform(run.wants()).await? else { return Ok(run) };
+            if run.handle(event, clock::now()).is_err() {
+                return Err(Trouble::Broken);
+            }
+        }
+    }
+
+    /// What came of what the run wants; nothing when it rests.
+    async fn perform(&self, want: Want<'_>) -> Result<Option<Event>, Trouble> {
+        match want {
+            Want::Guard(input) => self.ask_guard(input).await.map(Some),
+            Want::Provider(call) => Ok(Some(self.ask_provider(call).await)),
+            Want::Wait(until) => Ok(Some(wait(until).await)),
+            Want::Approval(_) | Want::Nothing(_) => Ok(None),
+        }
+    }
+
+    async fn ask_guard(&self, input: Input<'_>) -> Result<Event, Trouble> {
+        let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
+        let Some(guard) = self.guards.iter().find(wanted) else {
+            return Ok(Event::Lost(Missing::Guard(input.guard.name.clone())));
+        };
+        let begun = Instant::now();
+        let patience = self.patience + guard.loaded.limits().time * CEILING;
+        let result = tokio::time::timeout(patience, guard.loaded.scan(&input)).await.map_err(|_| Trouble::Busy)?;
+        self.metrics.scanned(&input.guard.name, result.as_ref().err(), begun.elapsed());
+        if let Err(failure) = &result {
+            tracing::warn!(run = %input.run, guard = input.guard.name, stage = input.stage.name(), kind = metrics::kind(failure), "a guard failed");
+        }
+        Ok(Event::Judged { step: input.step, result })
+    }
+
+    async fn ask_provider(&self, call: Call<'_>) -> Event {
+        let Some(provider) = self.providers.get(call.provider) else {
+            return Event::Lost(Missing::Provider(call.provider.into()));
+        };
+        let key = call.idempotency_key.to_string();
+        let request =
+            ProviderRequest { model: call.model, messages: call.messages, tools: call.tools, params: call.params, idempotency_key: &key };
+        let result = provider.complete(&request).await.map_err(|error| failure(error, call.idempotency_key, call.attempt));
+        let word = match &result {
+            Ok(_) => "answered",
+            Err(ProviderFailure::Transient { .. }) => "transient",
+            Err(ProviderFailure::Permanent { .. }) => "permanent",
+        };
+        self.metrics.called(call.provider, word);
+        Event::Answered { step: call.step, result }
+    }
+}
+
+/// What nobody asked for.
+impl Driver {
+    async fn recover(self: &Arc<Self>) {
+        loop {
+            match self.store.run_claim(RECOVER_AT_ONCE).await {
+                Ok(ids) if ids.is_empty() => return,
+                Ok(ids) => {
+                    tracing::info!(runs = ids.len(), "taking up runs that an earlier process left behind");
+                    self.recover_these(ids).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "runs of an earlier process could not be taken up; tried again");
+                    tokio::time::sleep(RETRY.0).await;
+                }
+            }
+        }
+    }
+
+    async fn recover_these(self: &Arc<Self>, ids: Vec<RunId>) {
+        for id in ids {
+            let permit = self.recovering.clone().acquire_owned().await.expect("nobody closes it");
+            let driver = self.clone();
+            tokio::spawn(async move {
+                let mut pause = RETRY.0;
+                let run = loop {
+                    match driver.take_up(id).await {
+                        Ok(run) => break run,
+                        // What cannot be read will not become readable: it stays for whoever mends the store.
+                        Err(error @ (StoreError::Damaged(_) | StoreError::Newer { .. })) => {
+                            tracing::error!(run = %id, %error, "a run cannot be taken up");
+                            break None;
+                        }
+                        Err(error) => tracing::warn!(run = %id, %error, "a run could not be taken up; tried again"),
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY.1);
+                };
+                if let Some(run) = run {
+                    let _ = driver.start(run).wait(Until::Rest).await;
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// An unfinished run as it was committed last, ready to be driven. Whether a call was made that it has no answer for,
+    /// nobody knows; the core decides what follows.
+    async fn take_up(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        let Some(mut run) = self.store.run_fetch(id).await? else { return Ok(None) };
+        if matches!(run.phase(), Phase::Calling { .. }) && run.handle(Event::Interrupted, clock::now()).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(run).filter(|run| run.must_be_durable() || !rests(run)))
+    }
+
+    async fn expire(&self) -> Result<(), StoreError> {
+        for id in self.store.run_due(clock::now(), 100).await? {
+            let mut run = match self.store.run_fetch(id).await {
+                Ok(Some(run)) => run,
+                Ok(None) => continue,
+                // One that cannot be read must not keep the others open.
+                Err(error) => {
+                    tracing::warn!(run = %id, %error, "an expired question could not be ended; tried again");
+                    continue;
+                }
+            };
+            if run.handle(Event::TimePassed, clock::now()).is_err() {
+                continue; // Somebody has decided meanwhile.
+            }
+            match self.commit(&mut run).await {
+                Ok(()) | Err(CommitError::Conflict) => {}
+                Err(CommitError::Store(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is paused or over.
+pub(crate) fn rests(run: &Run) -> bool {
+    matches!(run.wants(), Want::Approval(_) | Want::Nothing(_))
+}
+
+async fn wait(until: Time) -> Event {
+    // By the clock on the wall, which may be set meanwhile.
+    while let Some(left @ 1..) = until.0.checked_sub(clock::now().0) {
+        tokio::time::sleep(Duration::from_millis(left.min(1000))).await;
+    }
+    Event::TimePassed
+}
+
+fn failure(error: ProviderError, run: RunId, attempt: u32) -> ProviderFailure {
+    tracing::warn!(%run, attempt, %error, "the provider failed");
+    match error {
+        ProviderError::Permanent { message } => ProviderFailure::Permanent { message },
+        ProviderError::Transient { message, retry_after } => {
+            let retry_after = retry_after.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+            let jitter = u16::from_le_bytes(clock::random()) % 501;
+            ProviderFailure::Transient { message, retry_after, jitter }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The approvals page: what waits for a person, whole, and two buttons. It works without its script. Who is calling is known to
+//! `auth`, and who may decide what to the core: nothing of that is settled here.
+
+mod assets;
+mod card;
+mod dress;
+mod forms;
+mod moment;
+mod text;
+mod visitor;
+
+use crate::api::{ApiError, InPath, SESSION_COOKIE, Shared, cookie, page_of};
+use crate::app::App;
+use crate::clock;
+use crate::config::ServerSettings;
+use aegis_core::{Choice, Digest, Run};
+use aegis_store::Paged;
+use askama::Template;
+use assets::Assets;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{ETAG, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, SET_COOKIE};
+use axum::middleware::from_fn;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use card::Card;
+use dress::{LogInPage, dress, page};
+use forms::{DecisionForm, LogInForm, LogOutForm, Sent};
+use serde::Deserialize;
+use std::time::Duration;
+use text::Text;
+use visitor::{CommonToken, Visitor};
+
+/// Questions on one page, at most.
+const CARDS: &str = "20";
+/// Bytes of content on one page; the first question is shown whatever its size.
+const CONTENT: usize = 2 * 1024 * 1024;
+
+/// The page's own paths.
+pub(crate) fn router() -> Router<Shared> {
+    Router::new()
+        .route("/approvals", get(show))
+        .route("/approvals/list", get(list))
+        .route("/approvals/login", post(log_in))
+        .route("/approvals/logout", post(log_out))
+        .route("/approvals/{run}", post(decide))
+        .route("/approvals/assets/{name}", get(assets::serve))
+        .route_layer(from_fn(dress))
+        .route_layer(Extension(CommonToken::new()))
+}
+
+/// What a link may say; whatever else it says is ignored.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    /// Where the page begins.
+    after: Option<String>,
+    /// What has just been done: `approved` or `denied`.
+    done: Option<Choice>,
+}
+
+#[derive(Template)]
+#[template(path = "approvals/page.html")]
+struct ApprovalsPage<'a> {
+    assets: Assets,
+    who: Text<'a>,
+    logged_in: bool,
+    notice: Option<&'static str>,
+    /// The server's address, where there is something to try.
+    try_at: Option<&'a str>,
+    list: List<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "approvals/list.html")]
+struct ListOnly<'a> {
+    list: List<'a>,
+}
+
+struct List<'a> {
+    cards: Vec<Card<'a>>,
+    /// Where the next page begins.
+    next: Option<String>,
+    /// Changes whenever the list does.
+    version: String,
+    token: &'a str,
+    /// Where the script finds this list.
+    from: String,
+}
+
+async fn show(
+    State(app): State<Shared>,
+    visitor: Result<Visitor, ApiError>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Html<String>, ApiError> {
+    let visitor = match visitor {
+        Err(nobody) if nobody.status() == StatusCode::UNAUTHORIZED => return page(&LogInPage { assets: Assets, problem: None }),
+        other => other?,
+    };
+    let runs = pending(&app, &visitor, &asked).await?;
+    page(&ApprovalsPage {
+        assets: Assets,
+        who: Text::plain(&visitor.who.id),
+        logged_in: visitor.logged_in,
+        notice: asked.done.map(|it| match it {
+            Choice::Approved => "Your approval was counted.",
+            Choice::Denied => "Your denial was counted.",
+        }),
+        try_at: headers.get(HOST).and_then(|it| it.to_str().ok()).filter(|_| is_for_trying(&app)),
+        list: List::of(&runs, &visitor, &asked),
+    })
+}
+
+/// The list alone, for the script; 304 when nothing has changed.
+async fn list(State(app): State<Shared>, visitor: Visitor, Query(asked): Query<Asked>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let runs = pending(&app, &visitor, &asked).await?;
+    let tag = format!("\"{}\"", version(&runs, &visitor));
+    if headers.get(IF_NONE_MATCH).is_some_and(|it| it.as_bytes() == tag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    Ok(([(ETAG, tag)], page(&ListOnly { list: List::of(&runs, &visitor, &asked) })?).into_response())
+}
+
+async fn pending(app: &App, visitor: &Visitor, asked: &Asked) -> Result<Paged<Run>, ApiError> {
+    let mut runs = app.approvals(&visitor.who, &page_of(Some(CARDS), asked.after.as_deref())?).await?;
+    let mut room = CONTENT;
+    let fitting = runs.data.iter().take_while(|run| room.checked_sub(Card::size(run)).map(|left| room = left).is_some()).count().max(1);
+    if fitting < runs.data.len() {
+        runs.data.truncate(fitting);
+        runs.next = runs.data.last().map(Run::id);
+    }
+    Ok(runs)
+}
+
+impl<'a> List<'a> {
+    fn of(runs: &'a Paged<Run>, visitor: &'a Visitor, asked: &Asked) -> List<'a> {
+        let now = clock::now();
+        // It was read as an id on the way here.
+        let from = asked.after.as_deref().filter(|it| !it.is_empty()).map_or(String::new(), |it| format!("?after={it}"));
+        List {
+            cards: runs.data.iter().filter_map(|run| Card::of(run, now)).collect(),
+            next: runs.next.map(|it| it.to_string()),
+            version: version(runs, visitor),
+            token: &visitor.token,
+            from: format!("/approvals/list{from}"),
+        }
+    }
+}
+
+fn version(runs: &Paged<Run>, visitor: &Visitor) -> String {
+    let lines = runs.data.iter().map(|run| format!("{} {}\n", run.id(), run.version()));
+    let all = format!("{}{:?}{}", lines.collect::<String>(), runs.next, visitor.token);
+    Digest::of(all.as_bytes()).hex()[..16].to_string()
+}
+
+/// Whether this is a server on which the guard that comes with it can be tried without a key.
+fn is_for_trying(app: &App) -> bool {
+    !app.auth().required() && app.guards().iter().any(|it| it.source == "builtin:sensitive-topic")
+}
+
+/// The session is new, whatever cookie came along, and leads to this page alone.
+async fn log_in(State(app): State<Shared>, headers: HeaderMap, Sent(form): Sent<LogInForm>) -> Result<Response, ApiError> {
+    if !app.auth().required() {
+        return Ok(Redirect::to("/approvals").into_response());
+    }
+    let opened = app.auth().log_in(form.key.trim()).await?;
+    if let Some(before) = cookie(&headers, SESSION_COOKIE) {
+        app.auth().log_out(before).await?;
+    }
+    Ok(with_cookie(&opened.cookie, opened.max_age, app.settings()))
+}
+
+async fn log_out(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Sent(form): Sent<LogOutForm>,
+) -> Result<Response, ApiError> {
+    visitor.check(&form.token)?;
+    if let Some(cookie) = cookie(&headers, SESSION_COOKIE) {
+        app.auth().log_out(cookie).await?;
+    }
+    Ok(with_cookie("", 0, app.settings()))
+}
+
+fn with_cookie(value: &str, max_age: u64, settings: &ServerSettings) -> Response {
+    let secure = if settings.public_url.as_deref().is_some_and(|it| it.starts_with("https://")) { "; Secure" } else { "" };
+    let cookie = format!("{SESSION_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
+    let cookie = HeaderValue::from_str(&cookie).expect("hex digits and words fit into a header");
+    ([(SET_COOKIE, cookie)], Redirect::to("/approvals")).into_response()
+}
+
+/// Counts for exactly what the form's page has shown. Nobody waits here for what the run does next.
+async fn decide(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    InPath(run): InPath,
+    Sent(form): Sent<DecisionForm>,
+) -> Result<Redirect, ApiError> {
+    visitor.check(&form.token)?;
+    let decision = form.read()?;
+    let choice = decision.choice;
+    app.resume(&visitor.who, run, decision, Duration::ZERO).await?;
+    Ok(Redirect::to(&format!("/approvals?done={}", choice.name())))
+}
