@@ -66,11 +66,11 @@ pub(crate) fn way(plan: &Plan) -> String {
 }
 
 fn walkthrough(url: &str, aegis: &str) -> Vec<String> {
-    let body = |text: &str| format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#);
-    let ask = |text: &str| format!("  curl -s {url}/v1/runs -d '{}'", body(text));
+    let ask =
+        |more: &str, text: &str| format!(r#"  curl -s {url}/v1/runs -d '{{{more}"messages":[{{"role":"user","content":"{text}"}}]}}'"#);
     vec![
-        ask("How is the weather?"),
-        ask("Please give me financial advice."),
+        ask("", "How is the weather?"),
+        ask(r#""background":true,"#, "Please give me financial advice."),
         format!("  {aegis} runs list --pending"),
         format!("  {aegis} runs approve ID"),
     ]

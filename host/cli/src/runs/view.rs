@@ -99,9 +99,14 @@ pub(super) fn table(runs: &[RunView], look: Look) -> String {
     terminal::table(&["run", "status", "route", "asked by", "created", "asks"], &runs.iter().map(RunView::row).collect::<Vec<_>>(), look)
 }
 
-/// One event on one line, whatever its type: when, what, and the rest by name. Digests are for programs.
+/// One event on one line, whatever its type: when, what, and the rest by name. Digests and what lists hold are for
+/// programs.
 fn event(event: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| line(&value.to_string()), line);
+    let text = |value: &Value| match value {
+        Value::String(text) => line(text),
+        Value::Array(list) => list.len().to_string(),
+        other => line(&other.to_string()),
+    };
     let Some(fields) = event.as_object() else { return text(event) };
     let (mut time, mut kind, mut rest) = (String::new(), String::new(), String::new());
     let matters = |value: &Value| !value.is_null() && *value != json!([]) && value.as_str().is_none_or(|it| !it.starts_with("sha256:"));
@@ -127,7 +132,7 @@ mod tests {
                 "id": "0192.1", "guard": "sensitive-topic", "stage": "ingress", "prompt": "Review\u{1b}[2J?", "approvers": [["team:risk", "bob"], ["eve"]],
                 "required": 2, "approved_by": ["bob"], "requested_at": "2026-11-22T23:07:11Z", "expires_at": "2026-11-23T23:07:11Z", "digest": "sha256:00"
             },
-            "events": [{"type": "judged", "time": "2026-11-22T23:07:10Z", "guard": "sensitive-topic", "findings": [], "why": null}],
+            "events": [{"type": "judged", "time": "2026-11-22T23:07:10Z", "guard": "sensitive-topic", "findings": [{}], "component": "sha256:00", "why": null}],
         })
     }
 
@@ -144,7 +149,7 @@ mod tests {
         approvers  team:risk or bob, and of those eve
         expires    2026-11-23 23:07:11 UTC
         required   2 people; so far bob
-        events     2026-11-22 23:07:10 UTC  judged  guard=sensitive-topic
+        events     2026-11-22 23:07:10 UTC  judged  guard=sensitive-topic  findings=1
         "#);
     }
 
