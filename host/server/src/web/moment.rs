@@ -22,12 +22,12 @@ impl Moment {
     }
 }
 
-/// The largest unit of which there are at least two, or one second. The page's script says it with the same words.
+/// The largest unit of which there are at least two, rounded; else seconds. The page's script says it with the same words.
 fn relative(it: Time, now: Time) -> String {
     let seconds = it.0.abs_diff(now.0) / 1000;
     let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
     let (length, unit) = units.into_iter().find(|(length, _)| seconds >= 2 * length).unwrap_or((1, "second"));
-    let count = seconds / length;
+    let count = (seconds + length / 2) / length;
     let unit = if count == 1 { unit.to_string() } else { format!("{unit}s") };
     if it > now { format!("in {count} {unit}") } else { format!("{count} {unit} ago") }
 }
@@ -39,13 +39,14 @@ mod tests {
     #[test]
     fn times_are_told_in_words() {
         let now = Time(1_769_860_800_000);
-        let cases: [(i64, &str); 9] = [
+        let cases: [(i64, &str); 10] = [
             (0, "0 seconds ago"),
             (1_000, "in 1 second"),
             (-59_000, "59 seconds ago"),
             (-119_000, "119 seconds ago"),
             (-120_000, "2 minutes ago"),
-            (7_199_000, "in 119 minutes"),
+            (7_199_000, "in 120 minutes"),
+            (24 * 3_600_000 - 1_000, "in 24 hours"),
             (7_200_000, "in 2 hours"),
             (24 * 3_600_000, "in 24 hours"),
             (-2 * 86_400_000, "2 days ago"),

@@ -15,7 +15,7 @@
   const away = (then, now) => {
     const seconds = Math.floor(Math.abs(then - now) / 1000);
     const [length, unit] = UNITS.find(([length]) => seconds >= 2 * length) || [1, "second"];
-    const count = Math.floor(seconds / length), words = `${count} ${unit}${count === 1 ? "" : "s"}`;
+    const count = Math.floor((seconds + Math.floor(length / 2)) / length), words = `${count} ${unit}${count === 1 ? "" : "s"}`;
     return then > now ? `in ${words}` : `${words} ago`;
   };
 
