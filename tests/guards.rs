@@ -16,7 +16,10 @@ fn run_cases(component: &Path, cases: &Path) -> usize {
         assert!(told["verdict"] == *verdict || kind(&told["verdict"]) == *verdict, "{context}");
         if let Some(findings) = case["expect"]["findings"].as_array() {
             let told = told["findings"].as_array().unwrap_or_else(|| panic!("{context}"));
-            assert!(told.len() == findings.len() && told.iter().zip(findings).all(|(told, expected)| includes(told, expected)), "{context}");
+            assert!(
+                told.len() == findings.len() && told.iter().zip(findings).all(|(told, expected)| includes(told, expected)),
+                "{context}"
+            );
         }
     }
     cases.len()

@@ -18,20 +18,33 @@ impl Browser {
     async fn start(javascript: bool) -> Browser {
         let (port, profile) = (free_port(), tempfile::TempDir::new().expect("a temporary folder"));
         let driver = Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let driver = driver.expect("chromedriver is there: scripts/setup.sh --tests installs it");
+        let mut driver = driver.expect("chromedriver is there: scripts/setup.sh --tests installs it");
         let data = format!("--user-data-dir={}", profile.path().display());
-        let mut args = vec!["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync"];
+        let mut args = vec![
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-component-update",
+            "--disable-sync",
+        ];
         args.extend(["--disable-background-networking", "--disable-dev-shm-usage", "--window-size=1100,900", &data]);
         let scripts = if javascript { 1 } else { 2 };
         let options = json!({"args": args, "prefs": {"profile.managed_default_content_settings.javascript": scripts}});
         let capabilities = json!({"goog:chromeOptions": options}).as_object().expect("an object").clone();
         for _ in 0..100 {
-            let connected = ClientBuilder::new(hyper_util_connector()).capabilities(capabilities.clone()).connect(&format!("http://127.0.0.1:{port}")).await;
+            let connected = ClientBuilder::new(hyper_util_connector())
+                .capabilities(capabilities.clone())
+                .connect(&format!("http://127.0.0.1:{port}"))
+                .await;
             if let Ok(client) = connected {
                 return Browser { driver, client, _profile: profile };
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        let _ = driver.kill();
+        let _ = driver.wait();
         panic!("chromedriver does not answer");
     }
 
@@ -69,7 +82,9 @@ async fn a_person_approves_in_a_browser_without_javascript() {
     page.find(Locator::Css("input[name=key]")).await.expect("one field").send_keys(&bob).await.expect("typing");
     click(page, "button[type=submit]").await;
     let shown = text(page, "main").await;
-    for part in ["I want <b>financial advice</b>.", "Financial advice requires human review", "sensitive-topic", "ingress", "alice", "default"] {
+    for part in
+        ["I want <b>financial advice</b>.", "Financial advice requires human review", "sensitive-topic", "ingress", "alice", "default"]
+    {
         assert!(shown.contains(part), "{part:?} is not on the page:\n{shown}");
     }
     assert_eq!(text(page, "mark").await, "financial advice");
@@ -103,7 +118,13 @@ async fn a_session_is_a_strict_cookie_and_a_decision_needs_its_token() {
     let policy = opened.headers()[CONTENT_SECURITY_POLICY].to_str().expect("text").to_owned();
     assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
 
-    let login = http.post(format!("{}/approvals/login", host.url)).header(ORIGIN, &host.url).form(&[("key", &bob)]).send().await.expect("an answer");
+    let login = http
+        .post(format!("{}/approvals/login", host.url))
+        .header(ORIGIN, &host.url)
+        .form(&[("key", &bob)])
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!((login.status(), &login.headers()[LOCATION]), (reqwest::StatusCode::SEE_OTHER, &"/approvals".parse().expect("a header")));
     let cookie = login.headers()[SET_COOKIE].to_str().expect("text").to_owned();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");

@@ -36,7 +36,10 @@ async fn start(answers: Vec<(u16, Value)>) -> (Api, Host) {
 
 fn reply(message: Value) -> (u16, Value) {
     let usage = json!({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7});
-    (200, json!({"id": "c-1", "object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}))
+    (
+        200,
+        json!({"id": "c-1", "object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}),
+    )
 }
 
 #[tokio::test]

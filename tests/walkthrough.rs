@@ -40,7 +40,8 @@ async fn a_denied_run_stays_denied() {
 #[tokio::test]
 async fn with_keys_only_an_approver_decides_and_strangers_see_nothing() {
     let host = Host::start(&config("api_key")).await;
-    let (alice, bob, eve) = (host.key("alice", &["--role", "user"]), host.key("bob", &["--role", "approver"]), host.key("eve", &["--role", "user"]));
+    let (alice, bob, eve) =
+        (host.key("alice", &["--role", "user"]), host.key("bob", &["--role", "approver"]), host.key("eve", &["--role", "user"]));
     let (status, error) = host.post("", "/v1/runs", json!({"messages": [{"role": "user", "content": "x"}]})).await;
     assert_eq!((status, &error["error"]["code"]), (401, &json!("AEG-AUTH-001")));
 

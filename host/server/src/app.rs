@@ -228,13 +228,7 @@ impl App {
     ///
     /// # Errors
     /// When it does not count; then nothing has changed.
-    pub async fn resume(
-        self: &Arc<Self>,
-        who: &Principal,
-        id: RunId,
-        decision: NewDecision,
-        wait: Duration,
-    ) -> Result<Arc<Run>, AppError> {
+    pub async fn resume(self: &Arc<Self>, who: &Principal, id: RunId, decision: NewDecision, wait: Duration) -> Result<Arc<Run>, AppError> {
         let (app, who) = (self.clone(), who.clone());
         let counted = detached(async move { app.decide(&who, id, decision).await }).await?;
         match counted {
@@ -371,7 +365,7 @@ enum Counted {
 }
 
 /// Its creator, whoever it has asked, and admins.
-pub fn visible(run: &Run, who: &Principal) -> bool {
+pub(crate) fn visible(run: &Run, who: &Principal) -> bool {
     run.principal().id == who.id || who.is(PrincipalRole::Admin) || run.approvals().iter().any(|it| it.entitles(who))
 }
 
