@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn findings_are_marked_wherever_they_lie() {
-        let cases: [(&str, &[(&str, u32, u32)], &str); 11] = [
+        type Found = &'static [(&'static str, u32, u32)];
+        let cases: [(&str, Found, &str); 11] = [
             ("abcdef", &[], "abcdef"),
             ("", &[("a", 0, 0)], "[a:]"),
             ("abcdef", &[("a", 2, 4)], "ab[a:cd]ef"),
