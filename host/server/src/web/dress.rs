@@ -40,6 +40,8 @@ struct ProblemPage<'a> {
     assets: Assets,
     message: &'a str,
     code: Code,
+    /// A server that failed may have done it before.
+    unsure: bool,
 }
 
 pub(super) async fn dress(request: Request, next: Next) -> Response {
@@ -68,7 +70,7 @@ fn problem(error: ApiError) -> Response {
     }
     let shown = match status {
         StatusCode::UNAUTHORIZED => page(&LogInPage { assets: Assets, problem: Some(error) }),
-        _ => page(&ProblemPage { assets: Assets, message: error.message(), code: error.code() }),
+        _ => page(&ProblemPage { assets: Assets, message: error.message(), code: error.code(), unsure: status.is_server_error() }),
     };
     (status, shown).into_response()
 }
