@@ -15,8 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-/// Bytes of the head of a request, and of what is read ahead.
-const HEAD: usize = 64 * 1024;
+/// Bytes of what is read ahead. A head that fills it without an end is refused; one whose end comes with the same read as the byte that fills
+/// it passes, so that heads have 32 KiB at most.
+const HEAD: usize = 16 * 1024;
 /// Headers of a request.
 const HEADERS: usize = 100;
 /// For answers to get out after the last run was finished or cut off.
