@@ -146,7 +146,7 @@ impl FromStr for Digest {
 
 /// A text that should name something and does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a {what}")]
+#[error("this is no {what}")]
 pub struct IdError {
     what: &'static str,
 }

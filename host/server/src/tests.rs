@@ -243,7 +243,8 @@ async fn the_checks_of_a_resume_come_in_the_order_of_the_contract() {
     assert_eq!(world.resume(&ada, &run, json!({"decision": "approved", "approval_id": other})).await.0, 409);
     assert_eq!(world.resume(&ada, &run, json!({"decision": "approved", "digest": "0".repeat(64)})).await.0, 409);
     for wrong in [json!("DENIED"), json!(""), json!(null), json!(1), json!(["approved"])] {
-        assert_eq!(world.resume(&ada, &run, json!({"decision": wrong})).await.0, 422, "{wrong}");
+        let (status, body) = world.resume(&ada, &run, json!({"decision": wrong})).await;
+        assert_eq!((status, &body["error"]["param"]), (422, &json!("decision")), "{wrong}: {body}");
     }
     for body in ["", "{}", "[]", "approved", r#"{"decision":"approved","aprovers":[]}"#] {
         let path = format!("/v1/runs/{}/resume", id(&run));

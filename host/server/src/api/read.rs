@@ -109,6 +109,10 @@ impl Body {
         let (path, inner) = (error.path().to_string(), error.into_inner());
         match inner.classify() {
             serde_json::error::Category::Data => ApiError::request(Some(path).filter(|it| it != "."), plain(&inner)),
+            // serde_json calls it a mistake of syntax when a value stands where one of several words should.
+            _ if serde_json::from_slice::<serde::de::IgnoredAny>(&self.0).is_ok() => {
+                ApiError::request(Some(path), "has to be a word, in quotes")
+            }
             _ => ApiError::request(None, format!("the body is no JSON that can be read: {inner}")),
         }
     }
