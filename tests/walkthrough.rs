@@ -27,6 +27,15 @@ async fn a_paused_run_completes_once_it_is_approved_by_the_api() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_is_refused_rather_than_ignored() {
+    let host = Host::start(&config("none")).await;
+    let request = crate::host::client().post(format!("{}/v1/runs", host.url)).header("Idempotency-Key", "k");
+    let answer = request.body(r#"{"messages":[{"role":"user","content":"x"}]}"#).send().await.expect("an answer");
+    let (status, error) = crate::host::read(answer).await;
+    assert_eq!((status, &error["error"]["param"]), (422, &json!("Idempotency-Key")), "{error}");
+}
+
+#[tokio::test]
 async fn a_denied_run_stays_denied() {
     let host = Host::start(&config("none")).await;
     let run = host.submit("", QUESTION, json!({})).await;
@@ -88,6 +97,8 @@ async fn the_walkthrough_works_by_the_command_line() {
     let id = run["run_id"].as_str().expect("an id");
     let pending = host.aegis(&bob, &["runs", "list", "--pending"]);
     assert!(text(&pending).contains(id), "{pending:?}");
+    let asked = host.aegis(&bob, &["runs", "show", id]);
+    assert!(text(&asked).contains("Please give me [[financial advice]]."), "an approver has to see what is asked: {asked:?}");
     let approved = host.aegis(&bob, &["runs", "approve", id, "--comment", "fine", "--json"]);
     assert!(approved.status.success(), "{approved:?}");
     let shown = host.aegis(&alice, &["runs", "show", id]);

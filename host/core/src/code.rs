@@ -25,7 +25,7 @@ macro_rules! codes {
 }
 
 codes! {
-    AUTH_KEY "AEG-AUTH-001" "no key, or a wrong one" "This server knows its callers by their keys." "Send `Authorization: Bearer aeg-…`; `aegis keys create` makes a key.";
+    AUTH_KEY "AEG-AUTH-001" "no key, or a wrong one" "This server knows its callers by their keys." "Send `Authorization: Bearer aeg-…`; the command line takes it from `AEGIS_API_KEY`. `aegis keys create` makes a key.";
     AUTH_ROLE "AEG-AUTH-002" "the role does not allow it" "The key is valid, but has no role that may do this." "Use a key with the role that is named, or have one created: `aegis keys create --principal P --role …`.";
     AUTH_APPROVER "AEG-AUTH-003" "not an approver of this run" "A list of approvers (of the configuration, of the request or of the guard) does not name the caller, or the creator may not decide." "Have one of the approvers decide. Without authentication everyone is `anonymous`: create a key with `aegis keys create`, then use `aegis serve`.";
     AUTH_ORIGIN "AEG-AUTH-004" "request from another web page" "A page of another origin must not act through somebody's browser." "Use a bearer key, or the server's own address; set `server.public_url` or `server.hosts` when it is reached by another name.";

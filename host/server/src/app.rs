@@ -326,6 +326,15 @@ impl App {
         Ok(self.store.approval_list(&ApprovalFilter { decidable_by: who.clone() }, page).await?)
     }
 
+    /// One run, if it asks something that `who` may decide.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn approval(&self, who: &Principal, id: RunId) -> Result<Option<Run>, AppError> {
+        let asks = |run: &Run| run.approval().is_some_and(|it| it.entitles(who) && !it.approved_by().any(|by| by == who.id));
+        Ok(self.store.run_fetch(id).await?.filter(asks))
+    }
+
     /// Whether there is such a run, whoever asks.
     ///
     /// # Errors

@@ -255,6 +255,19 @@ async fn the_checks_of_a_resume_come_in_the_order_of_the_contract() {
 }
 
 #[tokio::test]
+async fn one_question_is_shown_to_those_who_may_decide_it() {
+    let world = World::new(true);
+    let (ada, eve) = (world.key("ada", &[], &[User]).await, world.key("eve", &[], &[User, Approver]).await);
+    let run = world.submit(&ada, QUESTION, json!({})).await;
+    let path = format!("/v1/approvals?run={}", id(&run));
+    assert_eq!(world.get(&eve, &path).await.1["data"][0]["content"]["messages"][0]["content"], QUESTION);
+    assert_eq!(world.get(&ada, &path).await.1["data"], json!([]));
+    assert_eq!(world.get(&eve, "/v1/approvals?run=x").await.0, 422);
+    assert_eq!(world.resume(&eve, &run, json!({"decision": "denied"})).await.0, 200);
+    assert_eq!(world.get(&eve, &path).await.1["data"], json!([]));
+}
+
+#[tokio::test]
 async fn a_run_is_seen_by_its_creator_by_whom_it_asks_and_by_admins() {
     let world = World::new(true);
     let (ada, eve) = (world.key("ada", &[], &[User]).await, world.key("eve", &[], &[User, Approver]).await);

@@ -5,6 +5,7 @@ mod cancel;
 mod create;
 mod decide;
 mod list;
+mod pending;
 mod show;
 mod view;
 

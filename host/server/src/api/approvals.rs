@@ -17,6 +17,8 @@ pub(crate) struct ApprovalsQuery {
     limit: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
+    /// Only the question of this run.
+    run: Option<String>,
 }
 
 /// One page, newest first.
@@ -38,6 +40,11 @@ pub(super) async fn list(
     Caller(who): Caller,
     Asked(query): Asked<ApprovalsQuery>,
 ) -> Result<Json<PendingList>, ApiError> {
+    if let Some(id) = query.run.filter(|it| !it.is_empty()) {
+        let id = id.parse().map_err(|error| ApiError::request(Some("run".into()), format!("{error}")))?;
+        let run = app.approval(&who, id).await?;
+        return Ok(Json(PendingList { data: run.iter().filter_map(PendingView::of).collect(), next: None }));
+    }
     let found = app.approvals(&who, &page(query.limit.as_deref(), query.after.as_deref())?).await?;
     Ok(Json(PendingList { data: found.data.iter().filter_map(PendingView::of).collect(), next: found.next.map(|it| it.to_string()) }))
 }

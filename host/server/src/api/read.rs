@@ -110,9 +110,7 @@ impl Body {
         match inner.classify() {
             serde_json::error::Category::Data => ApiError::request(Some(path).filter(|it| it != "."), plain(&inner)),
             // serde_json calls it a mistake of syntax when a value stands where one of several words should.
-            _ if serde_json::from_slice::<serde::de::IgnoredAny>(&self.0).is_ok() => {
-                ApiError::request(Some(path), "has to be a word, in quotes")
-            }
+            _ if serde_json::from_slice::<Value>(&self.0).is_ok() => ApiError::request(Some(path), "has to be a word, in quotes"),
             _ => ApiError::request(None, format!("the body is no JSON that can be read: {inner}")),
         }
     }

@@ -9,7 +9,7 @@ use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Request, Run, St
 use aegis_store::RunFilter;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -85,10 +85,17 @@ impl SubmitBody {
     (status = 413, description = "The body is too large", body = ErrorBody),
     (status = 422, description = "The body cannot be read or used; `param` names the place", body = ErrorBody),
     (status = 503, description = "Busy, stopping, or the store failed: nothing was begun", body = ErrorBody)))]
-pub(super) async fn submit(State(app): State<Shared>, Caller(who): Caller, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn submit(State(app): State<Shared>, Caller(who): Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    no_idempotency_key(&headers)?;
     let new = body.read::<SubmitBody>()?.check()?;
     let run = app.submit(&who, new).await?;
     Ok(answer(&run))
+}
+
+/// Whoever sends one relies on it: two runs would come of what should be one.
+fn no_idempotency_key(headers: &HeaderMap) -> Result<(), ApiError> {
+    let message = "Idempotency-Key is not in this version: send the request without it";
+    if headers.contains_key("idempotency-key") { Err(ApiError::request(Some("Idempotency-Key".into()), message)) } else { Ok(()) }
 }
 
 #[derive(Default, Deserialize, IntoParams)]

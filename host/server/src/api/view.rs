@@ -197,7 +197,7 @@ fn error_of(run: &Run) -> Option<RunError> {
             let code = failure.as_ref().map_or(Code::RUN_BLOCKED, failed_guard);
             (code, why.clone(), Some((guard.clone(), *stage)))
         }
-        Outcome::Denied { by: None, .. } => (Code::RUN_DENIED, "nobody decided before the question expired: expired".into(), None),
+        Outcome::Denied { by: None, .. } => (Code::RUN_DENIED, "expired: nobody decided in time".into(), None),
         Outcome::Denied { by: Some(by), comment, .. } => {
             let comment = comment.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
             (Code::RUN_DENIED, format!("denied by {by}{comment}"), None)

@@ -73,6 +73,9 @@ fn text_of(path: &Path, mistakes: &mut Mistakes) -> Option<String> {
             Err(error) => format!("this is not UTF-8: byte {} is wrong", error.utf8_error().valid_up_to() + 1),
         },
         Ok(None) => "this is larger than 1 MiB: no configuration is".to_string(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "there is no such file: write one, name another with --config, or try `aegis dev`, which needs none".into()
+        }
         Err(error) => format!("cannot be read: {error}"),
     };
     mistakes.invalid(&Place::Whole, problem);
