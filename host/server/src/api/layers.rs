@@ -61,6 +61,10 @@ pub(super) async fn own_pages_only(State(app): State<Shared>, request: Request, 
 
 fn check(headers: &HeaderMap, uri: &Uri, settings: &ServerSettings, keys: bool) -> Result<(), &'static str> {
     let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
+    // What stands in between may go by another of them than this check.
+    if [HOST, ORIGIN].iter().any(|name| headers.get_all(name).iter().count() > 1) {
+        return Err("Host and Origin may stand there once each");
+    }
     let host = text(HOST).or_else(|| uri.authority().map(|it| it.as_str())).unwrap_or_default().to_ascii_lowercase();
     // Without keys, a page whose name was made to point at this machine would be this server's own.
     if !keys && !is_ours(&host, settings) {
@@ -129,6 +133,16 @@ mod tests {
             headers.insert(AUTHORIZATION, format!("Bearer aeg-{}", "0".repeat(64)).parse().unwrap());
         }
         check(&headers, &Uri::from_static("/"), &settings(), keys).is_ok()
+    }
+
+    #[test]
+    fn two_hosts_or_origins_are_refused() {
+        for (name, value) in [(HOST, "localhost:8000"), (ORIGIN, "http://localhost:8000")] {
+            let mut headers = HeaderMap::from_iter([(HOST, "localhost:8000".parse().unwrap())]);
+            headers.append(&name, value.parse().unwrap());
+            headers.append(&name, value.parse().unwrap());
+            assert!(check(&headers, &Uri::from_static("/"), &settings(), false).is_err(), "{name}");
+        }
     }
 
     #[test]
