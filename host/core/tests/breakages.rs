@@ -62,21 +62,21 @@ const BREAKAGES: &[(&str, &[Change])] = &[
             ),
         ],
     ),
-    ("one attempt too many", &[("run", ".filter(|_| ⟦attempt < self.plan.attempts⟧)", "attempt <= self.plan.attempts")]),
-    ("calls fail for ever", &[("run", ".filter(|_| ⟦attempt < self.plan.attempts⟧)", "true")]),
+    ("one attempt too many", &[("run/facts", ".filter(|_| ⟦attempt < self.plan.attempts⟧)", "attempt <= self.plan.attempts")]),
+    ("calls fail for ever", &[("run/facts", ".filter(|_| ⟦attempt < self.plan.attempts⟧)", "true")]),
     ("a late judgement is taken in", &[("run", "Event::Judged { step, result }) if ⟦step == self.step()⟧", "{ let _ = step; true }")]),
     ("a late answer is taken in", &[("run", "Event::Answered { step, result }) if ⟦step == self.step()⟧", "{ let _ = step; true }")]),
     ("time goes back", &[("run", "let now = ⟦now.max(self.updated_at)⟧;\n        let fact", "now")]),
     ("the clock decides whether a question has expired", &[("run", "let now = ⟦now.max(self.updated_at)⟧;\n        let asked", "now")]),
-    ("an expired question is decided", &[("run", "|| ⟦now >= open.expires_at⟧", "false")]),
+    ("an expired question is decided", &[("run/facts", "|| ⟦now >= open.expires_at⟧", "false")]),
     ("an expired question can be decided on", &[("run", "_ if ⟦now >= open.expires_at⟧ => Err(Refused::Expired)", "false")]),
     ("a question expires early", &[("run", "Event::TimePassed) if ⟦now >= *expires_at⟧", "true")]),
     ("a back-off ends early", &[("run", "Event::TimePassed) if ⟦now >= *until⟧", "true")]),
-    ("a decision counts twice", &[("run", "|| ⟦open.decisions.iter().any(|it| it.by == decision.by)⟧", "false")]),
+    ("a decision counts twice", &[("run/facts", "|| ⟦open.decisions.iter().any(|it| it.by == decision.by)⟧", "false")]),
     (
         "a decision on another question counts",
         &[
-            ("run", "if ⟦open.id != decision.approval⟧", "false"),
+            ("run/facts", "if ⟦open.id != decision.approval⟧", "false"),
             ("ledger", "Fact::Decided { approval: about, .. }) if ⟦approval == about⟧", "true"),
         ],
     ),
@@ -84,7 +84,7 @@ const BREAKAGES: &[(&str, &[Change])] = &[
     ("the wrong digest decides", &[("run", "_ if ⟦digest.is_some_and(|digest| digest != open.digest)⟧", "false")]),
     ("a repeated decision is a conflict", &[("run", "if ⟦mine.is_some_and(|mine| mine.choice == choice) && approval.is_some()⟧", "false")]),
     ("the creator decides although it may not", &[("decision", "⟦self.excluded.as_ref() != Some(&who.id)⟧", "true")]),
-    ("nobody is excluded", &[("run", "⟦(!guard.approval.self_approval)⟧.then_some", "false")]),
+    ("nobody is excluded", &[("run/approvers", "⟦(!guard.approval.self_approval)⟧.then_some", "false")]),
     (
         "one of several lists is enough",
         &[(
@@ -93,55 +93,69 @@ const BREAKAGES: &[(&str, &[Change])] = &[
             "lists.iter().any(|list| list.iter().any(|it| names.contains(it)))",
         )],
     ),
-    ("a guard's list does not narrow", &[("run", "⟦asked.map_err(|error: crate::ApproverError| error.to_string())?⟧", "vec![]")]),
+    ("a guard's list does not narrow", &[("run/approvers", "⟦asked.map_err(|error: crate::ApproverError| error.to_string())?⟧", "vec![]")]),
     (
         "the request's list does not narrow",
-        &[("run", "guard.approval.approvers.clone(),\n            ⟦self.request.approvers.clone()⟧,\n            asked", "vec![]")],
+        &[(
+            "run/approvers",
+            "guard.approval.approvers.clone(),\n            ⟦self.request.approvers.clone()⟧,\n            asked",
+            "vec![]",
+        )],
     ),
-    ("a guard cannot raise the quorum", &[("run", "⟦guard.approval.required.max(asked).max(1)⟧", "guard.approval.required.max(1)")]),
+    (
+        "a guard cannot raise the quorum",
+        &[("run/approvers", "⟦guard.approval.required.max(asked).max(1)⟧", "guard.approval.required.max(1)")],
+    ),
     (
         "a question that nobody can answer is asked",
-        &[("run", "⟦unreachable(&lists, required, self.excluded(guard))⟧.map_or", "None::<String>")],
+        &[("run/content", "⟦unreachable(&lists, required, self.excluded(guard))⟧.map_or", "None::<String>")],
     ),
     (
         "a run that nobody can approve begins",
         &[("run", "= ⟦unreachable(&lists, required(guard, 0), run.excluded(guard))⟧", "None::<String>")],
     ),
-    ("the digest does not cover the request", &[("run", "⟦&request.0⟧,", "&request.0[..0]")]),
-    ("the digest does not cover the reply", &[("run", "⟦&reply⟧,", "&reply[..0]")]),
-    ("the digest does not cover the plan", &[("run", "⟦&self.plan.digest().0⟧,", "&[]")]),
+    ("the digest does not cover the request", &[("run/approvers", "⟦&request.0⟧,", "&request.0[..0]")]),
+    ("the digest does not cover the reply", &[("run/approvers", "⟦&reply⟧,", "&reply[..0]")]),
+    ("the digest does not cover the plan", &[("run/approvers", "⟦&self.plan.digest().0⟧,", "&[]")]),
     (
         "the digest does not cover the guard",
-        &[("run", "⟦guard.name.as_bytes()⟧,", "&[]"), ("run", "⟦&guard.component.0⟧,", "&[]"), ("run", "⟦&guard.settings.0⟧,", "&[]")],
+        &[
+            ("run/approvers", "⟦guard.name.as_bytes()⟧,", "&[]"),
+            ("run/approvers", "⟦&guard.component.0⟧,", "&[]"),
+            ("run/approvers", "⟦&guard.settings.0⟧,", "&[]"),
+        ],
     ),
     ("tools are not part of the content", &[("run", "&(&self.request.messages, ⟦&self.request.tools⟧,", "&self.request.tools[..0]")]),
     (
         "several edits are made at wrong bytes",
-        &[("run", "⟦(edit.at, std::cmp::Reverse(edit.start))⟧", "(edit.at, std::cmp::Reverse(u32::MAX - edit.start))")],
+        &[("run/content", "⟦(edit.at, std::cmp::Reverse(edit.start))⟧", "(edit.at, std::cmp::Reverse(u32::MAX - edit.start))")],
     ),
-    ("a guard's edit is lost", &[("run", "⟦self.edit(&edits)⟧;\n                Ruling::Sanitize", "()")]),
-    ("a person's edit is lost", &[("run", "⟦self.edit(&edits)⟧;\n        if choice", "()")]),
-    ("what was edited counts as judged", &[("run", "⟦self.revisions[message as usize] += 1⟧", "()")]),
+    ("a guard's edit is lost", &[("run/facts", "⟦self.edit(&edits)⟧;\n                Ruling::Sanitize", "()")]),
+    ("a person's edit is lost", &[("run/facts", "⟦self.edit(&edits)⟧;\n        if choice", "()")]),
+    ("what was edited counts as judged", &[("run/content", "⟦self.revisions[message as usize] += 1⟧", "()")]),
     (
         "what a guard asked about counts as judged",
-        &[("run", "if ⟦looked && matches!(ruling, Ruling::Allow | Ruling::Sanitize { .. } | Ruling::Monitored { .. })⟧", "true")],
+        &[("run/facts", "if ⟦looked && matches!(ruling, Ruling::Allow | Ruling::Sanitize { .. } | Ruling::Monitored { .. })⟧", "true")],
     ),
-    ("a guard that failed has looked", &[("run", "if ⟦looked⟧ && matches!", "true")]),
-    ("what people approved is judged again", &[("run", "if ⟦choice == Choice::Approved && edits.is_empty() && missing <= 1⟧", "false")]),
-    ("one of several approvals counts as a judgement", &[("run", "edits.is_empty() && ⟦missing <= 1⟧", "true")]),
-    ("a monitored guard acts", &[("run", "if ⟦guard.mode == Mode::Monitor⟧", "false")]),
-    ("a monitored guard's failure blocks", &[("run", "match ⟦guard.mode⟧ {", "Mode::Enforce")]),
+    ("a guard that failed has looked", &[("run/facts", "if ⟦looked⟧ && matches!", "true")]),
+    (
+        "what people approved is judged again",
+        &[("run/facts", "if ⟦choice == Choice::Approved && edits.is_empty() && missing <= 1⟧", "false")],
+    ),
+    ("one of several approvals counts as a judgement", &[("run/facts", "edits.is_empty() && ⟦missing <= 1⟧", "true")]),
+    ("a monitored guard acts", &[("run/facts", "if ⟦guard.mode == Mode::Monitor⟧", "false")]),
+    ("a monitored guard's failure blocks", &[("run/facts", "match ⟦guard.mode⟧ {", "Mode::Enforce")]),
     (
         "labels of a monitored guard leak",
-        &[("run", "if ⟦guard.mode == Mode::Monitor⟧", "{ self.labels.extend(report.labels.clone()); guard.mode == Mode::Monitor }")],
+        &[("run/facts", "if ⟦guard.mode == Mode::Monitor⟧", "{ self.labels.extend(report.labels.clone()); guard.mode == Mode::Monitor }")],
     ),
-    ("on_failure: allow blocks", &[("run", "passed: ⟦guard.on_failure == OnFailure::Allow⟧", "false")]),
-    ("every failure is allowed", &[("run", "passed: ⟦guard.on_failure == OnFailure::Allow⟧", "true")]),
+    ("on_failure: allow blocks", &[("run/facts", "passed: ⟦guard.on_failure == OnFailure::Allow⟧", "false")]),
+    ("every failure is allowed", &[("run/facts", "passed: ⟦guard.on_failure == OnFailure::Allow⟧", "true")]),
     (
         "memory of another guard",
-        &[("run", "memory: ⟦self.memory.get(&guard.name).map(String::as_str)⟧", "self.memory.values().next().map(String::as_str)")],
+        &[("run/content", "memory: ⟦self.memory.get(&guard.name).map(String::as_str)⟧", "self.memory.values().next().map(String::as_str)")],
     ),
-    ("other roles are tool results", &[("run", "!holds(index) && ⟦self.request.messages[index].role == Role::Tool⟧", "true")]),
+    ("other roles are tool results", &[("run/content", "!holds(index) && ⟦self.request.messages[index].role == Role::Tool⟧", "true")]),
     ("what happened is not recorded", &[("run", "⟦self.record(fact)⟧;\n        Ok(())", "drop(fact)")]),
     ("the version stands still", &[("run", "⟦self.version += 1⟧;", "()")]),
     (
@@ -162,14 +176,17 @@ const BREAKAGES: &[(&str, &[Change])] = &[
         )],
     ),
     ("a decision is not kept", &[("run", "(outside || ⟦decided⟧)", "false")]),
-    ("a guard edits where it may not", &[("run", "_ if ⟦!self.may_edit(edit.at, stage, view)⟧", "false")]),
+    ("a guard edits where it may not", &[("run/content", "_ if ⟦!self.may_edit(edit.at, stage, view)⟧", "false")]),
     (
         "a person's edits are not checked",
         &[("run", "⟦self.check_edits(&edits, open.stage, &self.whole(open.stage)).map_err(Refused::Edits)?⟧", "()")],
     ),
-    ("edits overlap", &[("run", "pair[0].at == pair[1].at && ⟦(pair[1].start < pair[0].end || pair[1].start == pair[0].start)⟧", "false")]),
-    ("findings are not checked", &[("run", "⟦self.check_range(finding.at, finding.start, finding.end)?⟧", "()")]),
-    ("a U+0000 is written", &[("run", "_ if ⟦edit.text.contains('\\0')⟧", "false")]),
+    (
+        "edits overlap",
+        &[("run/content", "pair[0].at == pair[1].at && ⟦(pair[1].start < pair[0].end || pair[1].start == pair[0].start)⟧", "false")],
+    ),
+    ("findings are not checked", &[("run/content", "⟦self.check_range(finding.at, finding.start, finding.end)?⟧", "()")]),
+    ("a U+0000 is written", &[("run/content", "_ if ⟦edit.text.contains('\\0')⟧", "false")]),
     ("a provider's long pause is waited for", &[("plan", "⟦(pause <= self.longest)⟧.then_some", "true")]),
     ("a provider's pause is ignored", &[("plan", "⟦retry_after.unwrap_or(0)⟧", "0")]),
 ];
@@ -264,12 +281,14 @@ fn build(copy: usize, numbers: &[usize], sources: &Sources) -> PathBuf {
     if !home.join("Cargo.lock").exists() {
         write(&home.join("Cargo.lock"), &read(root.join("Cargo.lock")));
     }
-    for folder in ["src", "tests/sim"] {
-        for file in fs::read_dir(crate_dir().join(folder)).expect("a folder can be read") {
-            let path = Path::new(folder).join(file.expect("an entry can be read").file_name());
-            let stem = path.file_stem().and_then(|it| it.to_str()).expect("a plain name");
-            let text = match sources.get(stem).filter(|_| folder == "src") {
-                Some(text) => with_switches(stem, text, numbers, sources),
+    for folder in ["src", "src/run", "tests/sim"] {
+        let entries = fs::read_dir(crate_dir().join(folder)).expect("a folder can be read").map(|it| it.expect("an entry can be read"));
+        for file in entries.filter(|it| it.path().extension().is_some()) {
+            let path = Path::new(folder).join(file.file_name());
+            let named = path.with_extension("");
+            let named = named.strip_prefix("src").ok().and_then(|it| it.to_str()).unwrap_or_default();
+            let text = match sources.get(named) {
+                Some(text) => with_switches(named, text, numbers, sources),
                 None => read(crate_dir().join(&path)) + if path.ends_with("src/lib.rs") { SWITCH } else { "" },
             };
             write(&home.join(&name).join(path), &text);

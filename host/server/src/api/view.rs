@@ -194,7 +194,7 @@ fn error_of(run: &Run) -> Option<RunError> {
     let (code, message, at) = match outcome {
         Outcome::Completed | Outcome::Cancelled { .. } => return None,
         Outcome::Blocked { stage, guard, why, failure } => {
-            let code = failure.as_ref().map_or(Code::RUN_BLOCKED, failed_guard);
+            let code = failure.as_ref().map_or(Code::RUN_BLOCKED, GuardFailure::code);
             (code, why.clone(), Some((guard.clone(), *stage)))
         }
         Outcome::Denied { by: None, .. } => (Code::RUN_DENIED, "expired: nobody decided in time".into(), None),
@@ -209,17 +209,6 @@ fn error_of(run: &Run) -> Option<RunError> {
     };
     let (guard, stage): (Option<String>, Option<Stage>) = at.unzip();
     Some(RunError { code: code.id, message, why: code.why, fix: code.fix, guard, stage: stage.map(Stage::name) })
-}
-
-fn failed_guard(failure: &GuardFailure) -> Code {
-    match failure {
-        GuardFailure::Declined(_) => Code::GRD_DECLINED,
-        GuardFailure::Trap(_) => Code::GRD_TRAP,
-        GuardFailure::Timeout => Code::GRD_TIMEOUT,
-        GuardFailure::Memory => Code::GRD_MEMORY,
-        GuardFailure::Output => Code::GRD_OUTPUT,
-        GuardFailure::Contract(_) => Code::GRD_CONTRACT,
-    }
 }
 
 fn failed(failure: &Failure) -> (Code, String) {
