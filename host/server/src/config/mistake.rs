@@ -105,6 +105,14 @@ pub(super) fn instead<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     }
 }
 
+/// The same for a key. `taken` stand in the file already: they are no way out, but may be what was meant.
+pub(super) fn instead_of_key(key: &str, taken: &[&str], free: &[&str]) -> String {
+    match (closest(key, free), closest(key, taken)) {
+        (None, Some(near)) => format!(": did you mean {near:?}, which stands here already?"),
+        _ => instead(key, free.iter().copied()),
+    }
+}
+
 /// `a, b or c`.
 pub(super) fn one_of(words: &[&str]) -> String {
     match words.split_last() {

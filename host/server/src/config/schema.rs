@@ -2,7 +2,7 @@
 //! second. What is wrong is left out of the result.
 
 use super::format;
-use super::mistake::{Mistakes, Place, instead, one_of};
+use super::mistake::{Mistakes, Place, instead, instead_of_key, one_of};
 use super::tree::{Node, Value};
 use super::written::Written;
 use aegis_core::Code;
@@ -96,9 +96,9 @@ impl<'a> Checker<'a> {
         for entry in self.once(node) {
             match properties.get(&entry.key) {
                 None => {
-                    let known = properties.keys().map(String::as_str).filter(|it| node.get(it).is_none());
-                    let place = &entry.place;
-                    self.mistakes.invalid(place, format!("unknown key {:?}{}", entry.key, instead(&entry.key, known)));
+                    let (taken, free): (Vec<_>, Vec<_>) = properties.keys().map(String::as_str).partition(|it| node.get(it).is_some());
+                    let hint = instead_of_key(&entry.key, &taken, &free);
+                    self.mistakes.invalid(&entry.place, format!("unknown key {:?}{hint}", entry.key));
                 }
                 Some(schema) if is_blank(self.root, schema, &entry.value) => {}
                 Some(schema) => match self.value(schema, &entry.value) {

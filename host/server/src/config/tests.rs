@@ -41,6 +41,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
             "colour: red",
             "aegis.yaml:1:1: unknown key \"colour\": write providers, guardrails, pipeline, routes, approval, persistence, auth or server",
         ),
+        ("provider: {}\nproviders: {}", "aegis.yaml:1:1: unknown key \"provider\": did you mean \"providers\", which stands here already?"),
         (
             "server: {listen: here}",
             "aegis.yaml:1:18: \"here\" is not an IP address with a port: write for example 127.0.0.1:8000 or [::1]:8000",
