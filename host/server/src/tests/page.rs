@@ -214,6 +214,15 @@ async fn a_wrong_key_logs_nobody_in_and_a_link_cannot_send_people_elsewhere() {
 }
 
 #[tokio::test]
+async fn the_path_of_a_form_loaded_again_leads_back_to_the_page() {
+    let world = World::new(true);
+    for path in ["/approvals/login", "/approvals/logout", "/approvals/01a212da-ed2e-71ae-9c13-295d2ce949be"] {
+        let page = Browser::new(&world).get(path).await;
+        assert_eq!((page.status, page.location()), (303, "/approvals"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn no_answer_of_the_page_may_be_kept_framed_or_run_foreign_code() {
     let world = World::new(true);
     let browser = Browser::new(&world);

@@ -42,9 +42,9 @@ pub(crate) fn router() -> Router<Shared> {
     Router::new()
         .route("/approvals", get(show))
         .route("/approvals/list", get(list))
-        .route("/approvals/login", post(log_in))
-        .route("/approvals/logout", post(log_out))
-        .route("/approvals/{run}", post(decide))
+        .route("/approvals/login", post(log_in).get(back))
+        .route("/approvals/logout", post(log_out).get(back))
+        .route("/approvals/{run}", post(decide).get(back))
         .route("/approvals/assets/{name}", get(assets::serve))
         .route_layer(from_fn(dress))
         .route_layer(Extension(CommonToken::new()))
@@ -111,6 +111,11 @@ async fn show(
         try_at: headers.get(HOST).and_then(|it| it.to_str().ok()).filter(|_| is_for_trying(&app)),
         list: List::of(&runs, &visitor, &asked),
     })
+}
+
+/// A form that failed leaves its path in the address bar; whoever loads that again wants the page.
+async fn back() -> Redirect {
+    Redirect::to("/approvals")
 }
 
 /// The list alone, for the script; 304 when nothing has changed.
