@@ -361,6 +361,9 @@ async fn lists_are_pages_and_their_parameters_are_checked() {
         assert_eq!(world.get("", &format!("/v1/runs?{wrong}")).await.0, 422, "{wrong}");
     }
     assert_eq!(world.get("", &format!("/v1/runs/{}?wait=soon", made[0])).await.0, 422);
+    let typo = world.get("", "/v1/runs?statsu=paused").await.1;
+    assert_eq!(typo["error"]["param"], "statsu", "{typo}");
+    assert!(typo["error"]["message"].as_str().unwrap().starts_with("unknown field `statsu`, expected one of `status`"), "{typo}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::error::Error;
 
 /// The cookie of whoever is logged in on the page.
 pub(crate) const SESSION_COOKIE: &str = "aegis_session";
@@ -150,7 +151,16 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Asked<T>, ApiError> {
-        Query::try_from_uri(&parts.uri).map(|Query(it)| Asked(it)).map_err(|error| ApiError::request(None, error.body_text()))
+        Query::try_from_uri(&parts.uri).map(|Query(it)| Asked(it)).map_err(|error| unreadable(&error))
+    }
+}
+
+/// What could not be read of a query or a form: at which name, and why.
+pub(crate) fn unreadable(error: &(dyn Error + 'static)) -> ApiError {
+    match (error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>(), error.source()) {
+        (Some(it), _) => ApiError::request(Some(it.path().to_string()).filter(|it| it != "."), it.inner().to_string()),
+        (None, Some(cause)) => unreadable(cause),
+        (None, None) => ApiError::request(None, error.to_string()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the page's forms send, read within the limits of every request. A form says nothing that its page did not ask for.
 
-use crate::api::{ApiError, Body, COMMENT, Shared};
+use crate::api::{ApiError, Body, COMMENT, Shared, unreadable};
 use crate::app::NewDecision;
 use aegis_core::{ApprovalId, Choice, Digest};
 use axum::Form;
@@ -20,7 +20,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Sent<T> {
         let bytes = Body::from_request(head, app).await?.bytes();
         let whole = Request::from_parts(parts, bytes.into());
         let read = Form::from_request(whole, app).await;
-        read.map(|Form(it)| Sent(it)).map_err(|error| ApiError::request(None, error.body_text()))
+        read.map(|Form(it)| Sent(it)).map_err(|error| unreadable(&error))
     }
 }
 
