@@ -61,6 +61,21 @@ pub enum GuardFailure {
 }
 
 impl GuardFailure {
+    /// Every [`GuardFailure::kind`] there is.
+    pub const KINDS: [&str; 6] = ["declined", "trap", "timeout", "memory", "output", "contract"];
+
+    /// In one word, for counters and logs. What a guard says of its failure may quote what it was shown, and stays out of them.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            GuardFailure::Declined(_) => "declined",
+            GuardFailure::Trap(_) => "trap",
+            GuardFailure::Timeout => "timeout",
+            GuardFailure::Memory => "memory",
+            GuardFailure::Output => "output",
+            GuardFailure::Contract(_) => "contract",
+        }
+    }
+
     /// The code that users look it up by.
     pub fn code(&self) -> Code {
         match self {

@@ -3,7 +3,7 @@
 
 use crate::app::{AppError, HostedGuard};
 use crate::clock;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use aegis_core::{Call, Event, Input, Missing, Phase, ProviderFailure, Run, RunId, Time, Want};
 use aegis_provider::{Provider, ProviderError, ProviderRequest};
 use aegis_store::{CommitError, Store, StoreError};
@@ -299,7 +299,7 @@ impl Driver {
         let result = tokio::time::timeout(patience, guard.loaded.scan(&input)).await.map_err(|_| Trouble::Busy)?;
         self.metrics.scanned(&input.guard.name, result.as_ref().err(), begun.elapsed());
         if let Err(failure) = &result {
-            tracing::warn!(run = %input.run, guard = input.guard.name, stage = input.stage.name(), kind = metrics::kind(failure), "a guard failed");
+            tracing::warn!(run = %input.run, guard = input.guard.name, stage = input.stage.name(), kind = failure.kind(), "a guard failed");
         }
         Ok(Event::Judged { step: input.step, result })
     }

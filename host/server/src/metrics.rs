@@ -83,7 +83,7 @@ impl Metrics {
     }
 
     pub(crate) fn scanned(&self, guard: &str, failure: Option<&GuardFailure>, took: Duration) {
-        let result = failure.map_or("judged", kind);
+        let result = failure.map_or("judged", GuardFailure::kind);
         self.scans.get_or_create(&ByResult { name: guard.into(), result }).inc();
         self.scan_seconds.get_or_create(&ByGuard { guard: guard.into() }).observe(took.as_secs_f64());
     }
@@ -106,17 +106,5 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
-    }
-}
-
-/// A failure in one word. What a guard says of it may quote what it was shown, and stays out of logs and labels.
-pub(crate) fn kind(failure: &GuardFailure) -> &'static str {
-    match failure {
-        GuardFailure::Declined(_) => "declined",
-        GuardFailure::Trap(_) => "trap",
-        GuardFailure::Timeout => "timeout",
-        GuardFailure::Memory => "memory",
-        GuardFailure::Output => "output",
-        GuardFailure::Contract(_) => "contract",
     }
 }

@@ -10,46 +10,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Health {
     /// Scans that ended, failed ones included.
     pub scans: u64,
-    /// Failures by kind: `declined`, `trap`, `timeout`, `memory`, `output`, `contract`.
+    /// Failures by [`GuardFailure::kind`], those of which there was none included.
     pub failures: BTreeMap<&'static str, u64>,
     /// The most recent of them.
     pub last_failure: Option<GuardFailure>,
 }
 
-const KINDS: [&str; 6] = ["declined", "trap", "timeout", "memory", "output", "contract"];
-
 #[derive(Default)]
 pub(crate) struct Counters {
     scans: AtomicU64,
-    failures: [AtomicU64; KINDS.len()],
-    last: Mutex<Option<GuardFailure>>,
+    failed: Mutex<Failed>,
+}
+
+#[derive(Default)]
+struct Failed {
+    by_kind: BTreeMap<&'static str, u64>,
+    last: Option<GuardFailure>,
 }
 
 impl Counters {
     pub(crate) fn note(&self, result: &Result<Report, GuardFailure>) {
         self.scans.fetch_add(1, Ordering::Relaxed);
         if let Err(failure) = result {
-            self.failures[kind(failure)].fetch_add(1, Ordering::Relaxed);
-            *self.last.lock().expect("nobody panics with it") = Some(failure.clone());
+            let mut failed = self.failed.lock().expect("nobody panics with it");
+            *failed.by_kind.entry(failure.kind()).or_default() += 1;
+            failed.last = Some(failure.clone());
         }
     }
 
     pub(crate) fn read(&self) -> Health {
+        let failed = self.failed.lock().expect("nobody panics with it");
+        let none = GuardFailure::KINDS.map(|kind| (kind, 0));
         Health {
             scans: self.scans.load(Ordering::Relaxed),
-            failures: KINDS.into_iter().zip(self.failures.iter().map(|it| it.load(Ordering::Relaxed))).collect(),
-            last_failure: self.last.lock().expect("nobody panics with it").clone(),
+            failures: none.into_iter().chain(failed.by_kind.clone()).collect(),
+            last_failure: failed.last.clone(),
         }
-    }
-}
-
-fn kind(failure: &GuardFailure) -> usize {
-    match failure {
-        GuardFailure::Declined(_) => 0,
-        GuardFailure::Trap(_) => 1,
-        GuardFailure::Timeout => 2,
-        GuardFailure::Memory => 3,
-        GuardFailure::Output => 4,
-        GuardFailure::Contract(_) => 5,
     }
 }
