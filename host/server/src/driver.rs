@@ -18,8 +18,6 @@ use tokio::task::AbortHandle;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How many runs of a dead host go on at once: its backlog must not starve new requests.
 const RECOVER_AT_ONCE: usize = 32;
-/// By the clock, a guard may take so many times its limit, which counts only the time in which it runs.
-const CEILING: u32 = 10;
 /// Between attempts to take up a run whose store failed.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -295,7 +293,7 @@ impl Driver {
             return Ok(Event::Lost(Missing::Guard(input.guard.name.clone())));
         };
         let begun = Instant::now();
-        let patience = self.patience + guard.loaded.limits().time * CEILING;
+        let patience = self.patience.saturating_add(guard.loaded.limits().scan_ceiling());
         let result = tokio::time::timeout(patience, guard.loaded.scan(&input)).await.map_err(|_| Trouble::Busy)?;
         self.metrics.scanned(&input.guard.name, result.as_ref().err(), begun.elapsed());
         if let Err(failure) = &result {

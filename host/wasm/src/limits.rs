@@ -31,6 +31,13 @@ pub struct Limits {
     pub log: usize,
 }
 
+impl Limits {
+    /// How long one scan may take by the clock on the wall, waiting for a place not counted.
+    pub fn scan_ceiling(&self) -> Duration {
+        ceiling(self.time)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
