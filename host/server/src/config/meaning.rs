@@ -127,7 +127,7 @@ impl<'a> Meaning<'a> {
             self.written.providers.insert("fake".into(), written::Provider::Fake(FakeSettings::default()));
         }
         if self.written.persistence.is_none() {
-            let path = if dev { DEV_STORE } else { "aegis.db" };
+            let path = if dev { DEV_STORE } else { written::DATABASE };
             self.written.persistence = Some(written::Persistence::Sqlite { path: path.into() });
         }
         if self.only_provider().is_some() && !self.known("routes").contains(&"default") {
@@ -378,7 +378,7 @@ impl<'a> Meaning<'a> {
     fn persistence(&self) -> PersistenceSettings {
         let path = match &self.written.persistence {
             Some(written::Persistence::Sqlite { path }) => path.as_str(),
-            None => "aegis.db",
+            None => written::DATABASE,
         };
         // That of `dev` is where `dev` was started, so that it never lands beside somebody's configuration.
         let by_itself = self.purpose == Purpose::Dev && self.tree.get("persistence").is_none();

@@ -96,9 +96,9 @@ pub enum Source {
 /// Limits of one guard; `None` is the sandbox's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardLimits {
-    /// For one scan.
+    /// For one scan, of the time in which the guard itself runs.
     pub time: Option<Duration>,
-    /// For compiling and configuring it.
+    /// For `describe` and `configure` at load, each; counted like `time`.
     pub load: Option<Duration>,
     /// Bytes of memory.
     pub memory: Option<u64>,

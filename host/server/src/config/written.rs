@@ -83,14 +83,14 @@ fn nothing() -> serde_json::Value {
     serde_json::json!({})
 }
 
-/// Limits of a guard. What is left out has a default that `aegis guard inspect` shows.
+/// Limits of a guard. What is left out has a default; `GET /v1/guards` shows what is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
     /// For one scan, of the time in which the guard itself runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) time: Option<Period>,
-    /// For compiling and configuring it.
+    /// For `describe` and `configure` at load, each, of the time in which the guard itself runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) load: Option<Period>,
     /// Of its memory.
@@ -220,8 +220,11 @@ pub(super) enum Persistence {
     },
 }
 
+/// The file of a configuration that names none.
+pub(super) const DATABASE: &str = "aegis.db";
+
 fn database() -> String {
-    "aegis.db".into()
+    DATABASE.into()
 }
 
 /// How callers are known.
