@@ -60,14 +60,7 @@ impl Pending {
     }
 
     fn message<'a>(&self, index: u32, message: &'a Message, look: Look) -> Vec<(&'static str, String)> {
-        let who = match message.role {
-            _ if index as usize == self.content.messages.len() => "reply",
-            aegis_core::Role::System => "system",
-            aegis_core::Role::Developer => "developer",
-            aegis_core::Role::User => "user",
-            aegis_core::Role::Assistant => "assistant",
-            aegis_core::Role::Tool => "tool",
-        };
+        let who = if index as usize == self.content.messages.len() { "reply" } else { message.role.name() };
         let part = |(part, view): (u32, PartView<'a>)| match view {
             PartView::Text(text) => (who, self.text(text, Place::Part { message: index, part }, look)),
             PartView::Other(json) => (who, self.text(&json, Place::Part { message: index, part }, look)),

@@ -3,7 +3,7 @@
 
 use super::moment::Moment;
 use super::text::{Text, anchor};
-use aegis_core::{Approval, Content, Digest, Finding, Message, Part, PartView, Place, Role, Run, Time, Tool};
+use aegis_core::{Approval, Content, Digest, Finding, Message, Part, PartView, Place, Run, Stage, Time, Tool};
 
 /// So many findings are listed; every one is marked in the content.
 const LISTED: usize = 50;
@@ -150,7 +150,12 @@ fn component(run: &Run, asked: &Approval) -> Option<String> {
 }
 
 fn subject(asked: &Approval) -> &'static str {
-    ["what goes to the model", "what tools gave back", "what the model wants to do", "what the model said"][asked.stage as usize]
+    match asked.stage {
+        Stage::Ingress => "what goes to the model",
+        Stage::ToolResult => "what tools gave back",
+        Stage::ToolCall => "what the model wants to do",
+        Stage::Egress => "what the model said",
+    }
 }
 
 /// What the guard has found, by place.
@@ -210,7 +215,7 @@ fn message<'a>(it: &'a Message, at: usize, marks: &Marks<'_>) -> MessageCard<'a>
         arguments: marks.on(&it.arguments, Place::Arguments { message: index, call: call as u32 }),
     });
     MessageCard {
-        role: role(it.role),
+        role: it.role.name(),
         number: at + 1,
         is_reply: false,
         name: it.name.as_deref().map(Text::plain),
@@ -234,10 +239,6 @@ fn media(message: &Message, part: usize, mime: &str, uri: &str) -> Text<'static>
 /// A text that was made for the page.
 fn made(text: &str) -> Text<'static> {
     Text::plain(text).into_owned()
-}
-
-fn role(role: Role) -> &'static str {
-    ["system", "developer", "user", "assistant", "tool"][role as usize]
 }
 
 fn tool<'a>(it: &'a Tool, at: usize, marks: &Marks<'_>) -> ToolCard<'a> {
