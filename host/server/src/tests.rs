@@ -76,8 +76,14 @@ impl World {
     }
 
     fn over(store: Arc<Memory>, keys: bool) -> World {
+        let auth = if keys { crate::config::AuthSettings::ApiKey } else { crate::config::AuthSettings::None };
+        World::with(store, |settings| settings.auth = auth)
+    }
+
+    fn with(store: Arc<Memory>, change: impl FnOnce(&mut Settings)) -> World {
         let (mut settings, guards) = LOADED.clone();
-        settings.auth = if keys { crate::config::AuthSettings::ApiKey } else { crate::config::AuthSettings::None };
+        settings.auth = crate::config::AuthSettings::None;
+        change(&mut settings);
         let providers = open::providers(&settings.providers).expect("providers");
         let plans = open::plans(&settings, &guards);
         World { app: App::assemble(&settings, plans, store.clone(), guards, providers), store }

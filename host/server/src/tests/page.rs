@@ -258,7 +258,7 @@ async fn the_list_is_sent_again_only_when_it_has_changed() {
 }
 
 #[tokio::test]
-async fn a_long_list_has_pages_and_a_page_holds_only_so_much() {
+async fn a_long_list_has_pages() {
     let world = World::new(false);
     let browser = Browser::new(&world);
     let cards = |page: &Page| page.html.matches("<article").count();
@@ -272,4 +272,18 @@ async fn a_long_list_has_pages_and_a_page_holds_only_so_much() {
     assert_eq!(cards(&second), 2);
     assert!(second.says(&format!("data-from=\"/approvals/list?after={next}\"")));
     assert_eq!(browser.get("/approvals?after=%22%3E%3Cscript%3E").await.status, 422);
+}
+
+#[tokio::test]
+async fn a_page_holds_only_so_much_content_of_whatever_kind() {
+    let world = World::with(Arc::new(Memory::new()), |settings| settings.server.body_limit = 1 << 20);
+    let large = "x".repeat(700 << 10);
+    for _ in 0..4 {
+        let parts = json!([{"type": "text", "text": QUESTION}, {"type": "file", "file": {"data": large}}]);
+        let (status, run) = world.post("", "/v1/runs", json!({"messages": [{"role": "user", "content": parts}]})).await;
+        assert_eq!((status, &run["status"]), (200, &json!("paused")), "{}", run["error"]);
+    }
+    let page = Browser::new(&world).get("/approvals").await;
+    assert_eq!(page.html.matches("<article").count(), 2, "three of them are more than two MiB");
+    assert!(page.says("/approvals?after="));
 }

@@ -131,12 +131,21 @@ impl<'a> Card<'a> {
     /// How much there is to read, roughly, in bytes: a page holds only so much.
     pub(super) fn size(run: &Run) -> usize {
         let message = |it: &Message| {
-            let parts: usize = it.parts().map(|part| if let PartView::Text(text) = part { text.len() } else { 100 }).sum();
-            parts + it.tool_calls.iter().map(|call| call.arguments.len()).sum::<usize>()
+            let part = |it: PartView<'_>| match it {
+                PartView::Text(text) => text.len(),
+                PartView::Media { uri, .. } => uri.len(),
+                PartView::Other(json) => json.len(),
+            };
+            it.parts().map(part).sum::<usize>() + it.tool_calls.iter().map(|call| call.arguments.len()).sum::<usize>()
         };
-        let reply = run.unjudged_reply().map_or(0, |it| message(&it.message));
-        let tools = run.request().tools.iter().map(|it| it.description.as_ref().map_or(0, String::len));
-        run.request().messages.iter().map(message).sum::<usize>() + tools.sum::<usize>() + reply
+        let tool = |it: &Tool| {
+            let parameters = it.parameters.as_ref().map_or(0, |it| it.to_string().len());
+            it.description.as_ref().map_or(0, String::len) + parameters
+        };
+        let request = run.request();
+        let messages = request.messages.iter().chain(run.unjudged_reply().map(|it| &it.message)).map(message).sum::<usize>();
+        let params = request.params.values().map(|it| it.to_string().len()).sum::<usize>();
+        messages + request.tools.iter().map(tool).sum::<usize>() + params
     }
 }
 
