@@ -4,6 +4,7 @@ use super::view::{RunView, table};
 use crate::client::Server;
 use crate::failure::Failure;
 use crate::terminal::{Look, print, print_json, tell};
+use aegis_core::Code;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -45,7 +46,9 @@ impl List {
         let (mut data, mut next) = (vec![], Value::Null);
         loop {
             let page = server.get(&self.path(data.len(), &next)).await?;
-            let found = page["data"].as_array().cloned().unwrap_or_default();
+            let Some(found) = page["data"].as_array().cloned() else {
+                return Err(Failure::new(Code::CLI_SERVER, "the server sent no list of runs"));
+            };
             next = page["next"].clone();
             let last = found.is_empty() || next.is_null();
             data.extend(found);
