@@ -42,7 +42,7 @@ codes! {
     GRD_IMPORT "AEG-GRD-003" "a guard asks for something that is not granted" "Guards run in a sandbox with nothing in it." "Build the guard without those imports.";
     GRD_SETTINGS "AEG-GRD-004" "a guard refuses its settings" "They do not fit the guard's schema, or its `configure` refused them." "Write what the message asks for; `aegis guard inspect FILE` prints the schema.";
     GRD_DIGEST "AEG-GRD-005" "a guard is not the one that was pinned" "The file's SHA-256 is not the `sha256` of the configuration." "Restore the file, or pin the new one after you have looked at it.";
-    GRD_DECLINED "AEG-GRD-006" "a guard could not judge" "It said so itself. What it has not judged does not pass." "See the guard's message.";
+    GRD_DECLINED "AEG-GRD-006" "a guard could not judge" "It said so itself, or had to be handed more than its limit. What it has not judged does not pass." "See the message; where the input is too large, send less, or raise `limits.input`.";
     GRD_TRAP "AEG-GRD-007" "a guard trapped" "It stopped in the middle. What it has not judged does not pass." "Run it by hand: `aegis guard run FILE --text …`.";
     GRD_TIMEOUT "AEG-GRD-008" "a guard ran into its time limit" "What it has not judged does not pass." "Make the guard faster, or raise `limits.time`.";
     GRD_MEMORY "AEG-GRD-009" "a guard ran into its memory limit" "What it has not judged does not pass." "Make the guard smaller, or raise `limits.memory`.";
