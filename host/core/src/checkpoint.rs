@@ -1,6 +1,6 @@
 //! A run as stores keep it: versioned data, never code, with the few facts beside it by which it is found.
 
-use crate::{ApprovalId, Approver, Entry, PrincipalRole, Run, RunId, Status, Time};
+use crate::{ApprovalId, Approver, Entry, Run, RunId, Status, Time};
 use serde::{Deserialize, Serialize};
 
 /// What one transaction has to write.
@@ -111,9 +111,8 @@ impl Run {
             updated_at: self.updated_at(),
             due: self.due(),
             approval: self.approval().map(|it| {
-                let anyone = || vec![vec![Approver::Role(PrincipalRole::Approver)]];
-                let lists = if it.approvers.is_empty() { anyone() } else { it.approvers.clone() };
-                ApprovalRow { id: it.id, lists, excluded: it.excluded.iter().cloned().chain(it.approved_by().map(String::from)).collect() }
+                let excluded = it.excluded.iter().cloned().chain(it.approved_by().map(String::from));
+                ApprovalRow { id: it.id, lists: it.lists().into_owned(), excluded: excluded.collect() }
             }),
             bytes: self.encode(),
         }

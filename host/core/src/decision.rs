@@ -3,6 +3,7 @@
 
 use crate::{ApprovalId, Digest, Edit, Finding, Stage, Time};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -203,10 +204,23 @@ pub struct Approval {
 impl Approval {
     /// Whether `who` may decide it. Time and state are another question.
     pub fn entitles(&self, who: &Principal) -> bool {
-        let anyone = [vec![Approver::Role(PrincipalRole::Approver)]];
-        let lists = if self.approvers.is_empty() { &anyone[..] } else { &self.approvers[..] };
+        let lists = self.lists();
         let names: Vec<Approver> = who.names().collect();
         self.excluded.as_ref() != Some(&who.id) && lists.iter().all(|list| list.iter().any(|it| names.contains(it)))
+    }
+
+    /// Whether it waits for `who`: entitled, and has not approved yet.
+    pub fn awaits(&self, who: &Principal) -> bool {
+        self.entitles(who) && !self.approved_by().any(|by| by == who.id)
+    }
+
+    /// Who decides must be in every one of these; never empty.
+    pub(crate) fn lists(&self) -> Cow<'_, [Vec<Approver>]> {
+        if self.approvers.is_empty() {
+            vec![vec![Approver::Role(PrincipalRole::Approver)]].into()
+        } else {
+            self.approvers.as_slice().into()
+        }
     }
 
     /// The ids of those who approved so far.

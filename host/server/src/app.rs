@@ -331,7 +331,7 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn approval(&self, who: &Principal, id: RunId) -> Result<Option<Run>, AppError> {
-        let asks = |run: &Run| run.approval().is_some_and(|it| it.entitles(who) && !it.approved_by().any(|by| by == who.id));
+        let asks = |run: &Run| run.approval().is_some_and(|it| it.awaits(who));
         Ok(self.store.run_fetch(id).await?.filter(asks))
     }
 
