@@ -3,7 +3,7 @@
 use crate::client::Server;
 use crate::failure::Failure;
 use crate::terminal::{self, Look, line, marked, shown};
-use aegis_core::{Code, Finding, Message, PartView, Place, RunId, Tool};
+use aegis_core::{Code, Finding, Message, Part, PartView, Place, RunId, Tool};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -52,7 +52,8 @@ impl Pending {
         for (index, tool) in (0..).zip(&self.content.tools) {
             let description = self.text(tool.description.as_deref().unwrap_or_default(), Place::Tool(index), look);
             let parameters = tool.parameters.as_ref().map(|it| format!("\n{}", line(&it.to_string()))).unwrap_or_default();
-            rows.push(("tool offered", format!("{}: {description}{parameters}", line(&tool.name))));
+            let strict = tool.strict.map(|it| format!(" (strict: {it})")).unwrap_or_default();
+            rows.push(("tool offered", format!("{}{strict}: {description}{parameters}", line(&tool.name))));
         }
         rows.extend(self.content.params.iter().map(|(name, value)| ("parameter", line(&format!("{name}: {value}")))));
         rows.extend(self.content.metadata.iter().map(|(name, value)| ("metadata", line(&format!("{name}: {value}")))));
@@ -64,15 +65,16 @@ impl Pending {
         let part = |(part, view): (u32, PartView<'a>)| match view {
             PartView::Text(text) => (who, self.text(text, Place::Part { message: index, part }, look)),
             PartView::Other(json) => (who, self.text(&json, Place::Part { message: index, part }, look)),
-            PartView::Media { mime, uri } => (who, line(&format!("{mime} {uri}"))),
+            PartView::Media { mime, uri } => (who, line(format!("{mime} {uri}{}", detail(message, part)).trim_start())),
         };
         let parts = (0..).zip(message.parts()).map(part);
         let calls = (0..).zip(&message.tool_calls).map(|(call, it)| {
             let arguments = self.text(&it.arguments, Place::Arguments { message: index, call }, look);
-            ("calls", format!("{} {arguments}", line(&it.name)))
+            ("calls", format!("{} {arguments} (call {})", line(&it.name), line(&it.id)))
         });
         let names = message.name.iter().map(|it| ("name", shown(it)));
-        parts.chain(names).chain(calls).collect()
+        let answers = message.tool_call_id.iter().map(|it| ("answers", line(&format!("call {it}"))));
+        parts.chain(names).chain(answers).chain(calls).collect()
     }
 
     fn text(&self, text: &str, at: Place, look: Look) -> String {
@@ -80,6 +82,13 @@ impl Pending {
         let ranges: Vec<(usize, usize)> = here.map(|it| (it.start as usize, it.end as usize)).collect();
         marked(text, &ranges, look)
     }
+}
+
+/// How closely the model is to look at an image: no part of what guards see, and let through all the same.
+fn detail(message: &Message, part: u32) -> String {
+    let part = if let aegis_core::Content::Parts(parts) = &message.content { parts.get(part as usize) } else { None };
+    let detail = if let Some(Part::ImageUrl(image)) = part { image.detail } else { None };
+    detail.map(|it| format!(" (detail {})", it.name())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -92,11 +101,15 @@ mod tests {
         let pending = Pending::read(json!({
             "findings": [
                 {"rule": "r", "at": {"part": {"message": 0, "part": 0}}, "start": 2, "end": 6},
-                {"rule": "r", "at": {"arguments": {"message": 1, "call": 0}}, "start": 0, "end": 2}
+                {"rule": "r", "at": {"arguments": {"message": 3, "call": 0}}, "start": 0, "end": 2}
             ],
             "content": {
-                "messages": [{"role": "user", "content": "a word\u{202e}", "name": "al"}],
-                "tools": [{"type": "function", "function": {"name": "pay", "description": "pays"}}],
+                "messages": [
+                    {"role": "user", "content": "a word\u{202e}", "name": "al"},
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x", "detail": "low"}}]},
+                    {"role": "tool", "content": "42", "tool_call_id": "0"}
+                ],
+                "tools": [{"type": "function", "function": {"name": "pay", "description": "pays", "strict": true}}],
                 "params": {"temperature": 0.5}, "metadata": {"ticket": "T-1"},
                 "reply": {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "pay", "arguments": "{}"}}]}
             },
@@ -106,8 +119,11 @@ mod tests {
         insta::assert_snapshot!(pending.unwrap().render(look), @r#"
         user          a [[word]]\u{202e}
         name          al
-        calls         pay [[{}]]
-        tool offered  pay: pays
+        user          https://x (detail low)
+        tool          42
+        answers       call 0
+        calls         pay [[{}]] (call 1)
+        tool offered  pay (strict: true): pays
         parameter     temperature: 0.5
         metadata      ticket: T-1
         "#);
