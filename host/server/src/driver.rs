@@ -51,7 +51,7 @@ enum Stand {
     Going,
     /// It is paused or over.
     Rests(Arc<Run>),
-    /// It could not go on for now; when it is durable, it is tried again.
+    /// It could not go on, and is not tried again here. Whoever waits for one that is tried again goes on waiting.
     Failed(Trouble),
 }
 
@@ -248,8 +248,10 @@ impl Driver {
                 tracing::warn!(run = %id, error = %trouble, durable, "a run could not go on");
             }
             let again = durable && matches!(trouble, Trouble::Store(_) | Trouble::Busy);
-            tell.send_replace(Stand::Failed(trouble));
-            while again && next.is_none() {
+            if !again {
+                return drop(tell.send_replace(Stand::Failed(trouble)));
+            }
+            while next.is_none() {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY.1);
                 match self.take_up(id).await {

@@ -1,5 +1,6 @@
 //! The service as clients see it: the real router over the memory store, the fake provider and the real guard.
 
+mod moody;
 mod page;
 
 use crate::api::router;
@@ -8,7 +9,7 @@ use crate::auth::new_key;
 use crate::config::Settings;
 use crate::{Server, open};
 use aegis_core::{Event, Principal, PrincipalRole, Run, RunId};
-use aegis_store::{Keys as _, Memory, Runs as _};
+use aegis_store::{Keys as _, Memory, Runs as _, Store};
 use aegis_wasm::{Options, Sandbox};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -70,6 +71,15 @@ static LOADED: LazyLock<(Settings, Vec<HostedGuard>)> = LazyLock::new(|| {
     (settings, guards)
 });
 
+fn assemble(store: Arc<dyn Store>, change: impl FnOnce(&mut Settings)) -> Arc<App> {
+    let (mut settings, guards) = LOADED.clone();
+    settings.auth = crate::config::AuthSettings::None;
+    change(&mut settings);
+    let providers = open::providers(&settings.providers).expect("providers");
+    let plans = open::plans(&settings, &guards);
+    App::assemble(&settings, plans, store, guards, providers)
+}
+
 impl World {
     fn new(keys: bool) -> World {
         World::over(Arc::new(Memory::new()), keys)
@@ -81,12 +91,13 @@ impl World {
     }
 
     fn with(store: Arc<Memory>, change: impl FnOnce(&mut Settings)) -> World {
-        let (mut settings, guards) = LOADED.clone();
-        settings.auth = crate::config::AuthSettings::None;
-        change(&mut settings);
-        let providers = open::providers(&settings.providers).expect("providers");
-        let plans = open::plans(&settings, &guards);
-        World { app: App::assemble(&settings, plans, store.clone(), guards, providers), store }
+        World { app: assemble(store.clone(), change), store }
+    }
+
+    /// Over a store of which the commits of these numbers, from 1, fail.
+    fn moody(fails: &'static [usize]) -> World {
+        let store = Arc::new(Memory::new());
+        World { app: assemble(Arc::new(moody::Moody::new(store.clone(), fails)), |_| ()), store }
     }
 
     async fn key(&self, id: &str, teams: &[&str], roles: &[PrincipalRole]) -> String {
@@ -472,6 +483,27 @@ impl World {
         self.store.run_commit(run.commit()).await.unwrap();
         run_id
     }
+}
+
+#[tokio::test]
+async fn a_run_that_is_durable_is_tried_again_when_the_store_fails_and_whoever_waits_gets_it() {
+    let world = World::moody(&[2]);
+    let run = world.submit("", "hello", json!({})).await;
+    assert_eq!((&run["status"], events(&run)), (&json!("completed"), vec!["created", "judged", "interrupted", "answered"]));
+
+    let world = World::moody(&[3]);
+    let run = world.submit("", QUESTION, json!({})).await;
+    let (status, run) = world.resume("", &run, json!({"decision": "approved"})).await;
+    assert_eq!((status, &run["status"]), (200, &json!("completed")), "a decision that counted is not told to have failed: {run}");
+}
+
+#[tokio::test]
+async fn a_run_that_the_store_never_took_did_not_begin() {
+    let world = World::moody(&[1]);
+    let body = json!({"messages": [{"role": "user", "content": "hello"}]});
+    let (status, answer) = world.post("", "/v1/runs", body).await;
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("AEG-STO-001")), "{answer}");
+    assert_eq!(world.get("", "/v1/runs").await.1["data"], json!([]));
 }
 
 #[tokio::test]

@@ -1,0 +1,107 @@
+//! A store that keeps everything, and fails when it is told to.
+
+use aegis_core::{Commit, Digest, Run, RunId, Time};
+use aegis_store::{
+    ApprovalFilter, CheckReport, CommitError, Description, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position, RunFilter, Runs,
+    Session, StoreError, Upkeep,
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(super) struct Moody {
+    memory: Arc<Memory>,
+    /// Numbers of commits, from 1.
+    fails: &'static [usize],
+    commits: AtomicUsize,
+}
+
+impl Moody {
+    pub(super) fn new(memory: Arc<Memory>, fails: &'static [usize]) -> Moody {
+        Moody { memory, fails, commits: AtomicUsize::new(0) }
+    }
+
+    fn mood(&self) -> Result<(), CommitError> {
+        let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.fails.contains(&number) { Err(StoreError::Full.into()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Runs for Moody {
+    async fn run_create(&self, commit: Commit) -> Result<(), CommitError> {
+        self.mood()?;
+        self.memory.run_create(commit).await
+    }
+
+    async fn run_commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.mood()?;
+        self.memory.run_commit(commit).await
+    }
+
+    async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.memory.run_fetch(id).await
+    }
+
+    async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        self.memory.run_list(filter, page).await
+    }
+
+    async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        self.memory.run_claim(limit).await
+    }
+
+    async fn run_due(&self, now: Time, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        self.memory.run_due(now, limit).await
+    }
+
+    async fn approval_list(&self, filter: &ApprovalFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        self.memory.approval_list(filter, page).await
+    }
+
+    async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
+        self.memory.ledger_list(after, limit).await
+    }
+}
+
+#[async_trait]
+impl Keys for Moody {
+    async fn key_create(&self, key: &NewKey) -> Result<(), CommitError> {
+        self.memory.key_create(key).await
+    }
+
+    async fn key_find(&self, hash: Digest) -> Result<Option<Key>, StoreError> {
+        self.memory.key_find(hash).await
+    }
+
+    async fn key_list(&self) -> Result<Vec<Key>, StoreError> {
+        self.memory.key_list().await
+    }
+
+    async fn key_revoke(&self, id: &str, now: Time) -> Result<bool, StoreError> {
+        self.memory.key_revoke(id, now).await
+    }
+
+    async fn session_create(&self, session: &Session, now: Time) -> Result<(), CommitError> {
+        self.memory.session_create(session, now).await
+    }
+
+    async fn session_find(&self, hash: Digest, now: Time) -> Result<Option<(Session, Key)>, StoreError> {
+        self.memory.session_find(hash, now).await
+    }
+
+    async fn session_delete(&self, hash: Digest) -> Result<(), StoreError> {
+        self.memory.session_delete(hash).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Moody {
+    async fn check(&self) -> Result<CheckReport, StoreError> {
+        self.memory.check().await
+    }
+
+    fn describe(&self) -> Description {
+        self.memory.describe()
+    }
+}
