@@ -379,7 +379,8 @@ impl Run {
 
     /// Whether a commit has to come before anybody outside (provider, person, client) learns of where the run stands.
     pub fn must_be_durable(&self) -> bool {
-        let outside = matches!(self.phase, Phase::Calling { .. } | Phase::Awaiting { .. } | Phase::Done(_));
+        // A back-off, too: that the call before it failed is known, and must not become an unknown outcome after a restart.
+        let outside = !matches!(self.phase, Phase::Judging { .. });
         // A decision is never asked for twice: it is kept even when only guards follow.
         let decided = matches!(self.history.last(), Some(Entry { fact: Fact::Decided { .. }, .. }));
         (outside || decided) && self.uncommitted() > 0
