@@ -202,15 +202,10 @@ impl Driver {
         }
     }
 
-    /// Takes up what a dead host left behind, then ends questions that nobody has answered in time, for ever.
+    /// Takes up what a dead host left behind, and ends questions that nobody has answered in time, for ever.
     pub(crate) async fn tend(self: Arc<Self>) {
-        self.recover().await;
-        loop {
-            if let Err(error) = self.expire().await {
-                tracing::warn!(%error, "expired questions could not be ended; tried again");
-            }
-            tokio::time::sleep(SWEEP).await;
-        }
+        // Side by side: what is taken up may wait for its model for hours.
+        tokio::join!(self.recover(), self.end_expired());
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, Slot>> {
@@ -375,6 +370,15 @@ impl Driver {
             return Ok(None);
         }
         Ok(Some(run).filter(|run| run.must_be_durable() || !rests(run)))
+    }
+
+    async fn end_expired(&self) {
+        loop {
+            if let Err(error) = self.expire().await {
+                tracing::warn!(%error, "expired questions could not be ended; tried again");
+            }
+            tokio::time::sleep(SWEEP).await;
+        }
     }
 
     async fn expire(&self) -> Result<(), StoreError> {

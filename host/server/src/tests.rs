@@ -454,7 +454,7 @@ async fn a_question_that_nobody_answers_is_denied() {
 #[tokio::test]
 async fn what_a_dead_host_left_behind_goes_on_and_says_so() {
     let first = World::new(false);
-    let cut = first.cut_off_in_a_call().await;
+    let cut = first.cut_off_in_a_call("default").await;
     let second = World::over(Arc::new(first.store.heir()), false);
     let app = second.app.clone();
     let tending = tokio::spawn(async move { app.tend().await });
@@ -471,10 +471,28 @@ async fn what_a_dead_host_left_behind_goes_on_and_says_so() {
     tending.abort();
 }
 
+#[tokio::test]
+async fn a_backlog_that_waits_for_its_model_keeps_no_question_open() {
+    let first = World::new(false);
+    let asked = first.submit("", "now", json!({"route": "hasty"})).await;
+    for _ in 0..40 {
+        first.cut_off_in_a_call("never").await;
+    }
+    let second = World::over(Arc::new(first.store.heir()), false);
+    let app = second.app.clone();
+    let tending = tokio::spawn(async move { app.tend().await });
+    let until = Instant::now() + Duration::from_secs(5);
+    while second.get("", &format!("/v1/runs/{}", id(&asked))).await.1["status"] != "denied" {
+        assert!(Instant::now() < until, "it expired long ago");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tending.abort();
+}
+
 impl World {
     /// A run as a dead host leaves it: the provider may have been asked.
-    async fn cut_off_in_a_call(&self) -> RunId {
-        let run = self.submit("", QUESTION, json!({})).await;
+    async fn cut_off_in_a_call(&self, route: &str) -> RunId {
+        let run = self.submit("", QUESTION, json!({"route": route})).await;
         let run_id: RunId = id(&run).parse().unwrap();
         let mut run: Run = self.store.run_fetch(run_id).await.unwrap().expect("it is there");
         let now = crate::clock::now();
