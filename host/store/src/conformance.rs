@@ -21,6 +21,7 @@ macro_rules! conformance {
             a_conflict_changes_nothing_and_spoils_nothing
             what_was_committed_is_there_for_the_next_host
             pages_go_from_new_to_old_and_stay_the_same
+            pages_of_large_runs_are_shorter_and_the_rest_follows
             lists_are_filtered
             runs_are_listed_for_those_who_may_see_them
             open_questions_are_listed_for_those_who_may_decide
@@ -229,6 +230,26 @@ pub(crate) async fn pages_go_from_new_to_old_and_stay_the_same(place: &impl Plac
     assert_eq!(page(Some(ids[2])).await, (ids[3..6].to_vec(), Some(ids[5])), "a new run moves no other");
     assert_eq!(page(Some(ids[6])).await, (vec![], None));
     assert_eq!(page(Some(ids[3])).await, (ids[4..].to_vec(), None), "a full last page is the last");
+}
+
+pub(crate) async fn pages_of_large_runs_are_shorter_and_the_rest_follows(place: &impl Place) {
+    let store = place.open();
+    for n in 1..=5 {
+        let request = Request { messages: vec![Message::text(Role::User, "x".repeat(3 << 19))], ..Request::default() };
+        let id = plain(n).id();
+        let large = Run::new(id, plan("default", vec![]), request, Principal::anonymous(), false, [7; 32], Time(u64::from(n)));
+        create(&store, &mut large.expect("a run")).await;
+    }
+    let (mut after, mut pages) = (None, vec![]);
+    loop {
+        let page = store.run_list(&RunFilter::default(), &Page { after, ..ALL }).await.expect("a page");
+        pages.push(page.data.len());
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [2, 2, 1]);
 }
 
 pub(crate) async fn lists_are_filtered(place: &impl Place) {

@@ -75,7 +75,7 @@ impl Memory {
         let world = self.world();
         let before = world.runs.iter().rev().filter(|(id, _)| page.after.is_none_or(|after| **id < after));
         let found = before.map(|(_, kept)| &kept.checkpoint).filter(|it| wanted(it)).take(page.limit.saturating_add(1));
-        Ok(Paged::cut(found.map(read).collect::<Result<_, _>>()?, page.limit))
+        Paged::read(found.map(|it| Ok((it.run, &it.bytes))), page.limit)
     }
 }
 

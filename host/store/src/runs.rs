@@ -68,7 +68,7 @@ pub struct ApprovalFilter {
 /// Which part of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// So many at most.
+    /// So many at most; fewer where they are large.
     pub limit: usize,
     /// What follows this one: [`Paged::next`] of the page before.
     pub after: Option<RunId>,
@@ -83,12 +83,27 @@ pub struct Paged<T> {
     pub next: Option<RunId>,
 }
 
+/// Bytes of checkpoints on one page: a request for many large runs must not take the host's memory. Read, a checkpoint of many small parts takes
+/// forty times as much.
+const PAGE: usize = 4 << 20;
+
 impl Paged<Run> {
-    /// A page of `limit`, of one run more than that where there are more.
-    pub(crate) fn cut(mut data: Vec<Run>, limit: usize) -> Paged<Run> {
-        let more = data.len() > limit;
-        data.truncate(limit);
-        let next = data.last().map(Run::id).filter(|_| more);
-        Paged { data, next }
+    /// A page of `limit`, or of fewer where they are large, but of one at least. `rows` go on for one more than that where there are more.
+    pub(crate) fn read<B: AsRef<[u8]>>(
+        rows: impl Iterator<Item = Result<(RunId, B), StoreError>>,
+        limit: usize,
+    ) -> Result<Paged<Run>, StoreError> {
+        let (mut data, mut room) = (Vec::<Run>::new(), PAGE);
+        for row in rows {
+            let (id, bytes) = row?;
+            let bytes = bytes.as_ref();
+            if data.len() >= limit || (!data.is_empty() && bytes.len() > room) {
+                let next = data.last().map(Run::id);
+                return Ok(Paged { data, next });
+            }
+            room = room.saturating_sub(bytes.len());
+            data.push(Run::decode(bytes).map_err(|error| StoreError::unreadable(id, error))?);
+        }
+        Ok(Paged { data, next: None })
     }
 }

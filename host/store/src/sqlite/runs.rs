@@ -88,9 +88,9 @@ impl Sqlite {
         let found = self.read(move |db| {
             let mut list = db.prepare_cached(&query.sql())?;
             let runs = list.query_map(params_from_iter(&query.values), stored)?;
-            runs.map(|found| decode(found?)).collect::<Result<Vec<Run>, StoreError>>()
+            Paged::read(runs.map(|found| Ok(found?)), limit)
         });
-        Ok(Paged::cut(found.await?, limit))
+        found.await
     }
 }
 
