@@ -54,14 +54,19 @@ impl FromRequest<Shared> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Body, ApiError> {
-        let settings = app.settings();
-        let limit = settings.body_limit;
+        Body::within(app.settings().body_limit, request, app).await
+    }
+}
+
+impl Body {
+    /// A body of `limit` bytes at most.
+    pub(crate) async fn within(limit: usize, request: Request, app: &Shared) -> Result<Body, ApiError> {
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|it| it > limit.saturating_add(SPILL)) {
             return Err(ApiError::too_large(limit));
         }
         let gather = gather(request.into_body(), limit);
-        tokio::time::timeout(settings.body_timeout, gather).await.map_err(|_| ApiError::too_slow())?.map(Body)
+        tokio::time::timeout(app.settings().body_timeout, gather).await.map_err(|_| ApiError::too_slow())?.map(Body)
     }
 }
 

@@ -8,6 +8,9 @@ use axum::extract::{FromRequest, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+/// Bytes of a form: a comment with every byte of it escaped, and room to spare. Anybody may send the one for logging in, and what has arrived of it is kept.
+const LARGEST: usize = 32 << 10;
+
 /// A form that was sent.
 pub(super) struct Sent<T>(pub(super) T);
 
@@ -17,7 +20,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Sent<T> {
     async fn from_request(request: Request, app: &Shared) -> Result<Sent<T>, ApiError> {
         let (parts, body) = request.into_parts();
         let head = Request::from_parts(parts.clone(), body);
-        let bytes = Body::from_request(head, app).await?.bytes();
+        let bytes = Body::within(LARGEST.min(app.settings().body_limit), head, app).await?.bytes();
         let whole = Request::from_parts(parts, bytes.into());
         let read = Form::from_request(whole, app).await;
         read.map(|Form(it)| Sent(it)).map_err(|error| unreadable(&error))
