@@ -352,16 +352,28 @@ impl App {
         if visible(&run, who) { Ok(run) } else { Err(AppError::UnknownRun) }
     }
 
-    /// What a client is told that has waited for `limit` at most.
+    /// What a client is told that has waited for `limit` at most. An error says that nothing was begun or changed, so a run that is in the
+    /// store is an answer, whatever its driver met since.
     async fn attend(&self, id: RunId, watch: Watch, until: Until, limit: Duration) -> Result<Arc<Run>, AppError> {
-        match tokio::time::timeout(limit, watch.wait(until)).await {
-            Ok(Ok(Waited::Rests(run))) => Ok(run),
+        let met = match tokio::time::timeout(limit, watch.wait(until)).await {
+            Ok(Ok(Waited::Rests(run))) => return Ok(run),
+            Err(_) if self.driver.give_up(id) => return Err(AppError::Busy),
+            Err(_) => self.begun(id).await,
+            Ok(Ok(Waited::Stored)) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(Waited::Stored)) | Err(_) => match self.store.run_fetch(id).await? {
-                Some(run) => Ok(Arc::new(run)),
-                None if self.driver.is_stopping() => Err(AppError::Stopping),
-                None => Err(AppError::Busy),
-            },
+        };
+        match self.store.run_fetch(id).await? {
+            Some(run) => Ok(Arc::new(run)),
+            None if self.driver.is_stopping() => Err(AppError::Stopping),
+            None => Err(met.err().unwrap_or(AppError::Busy)),
+        }
+    }
+
+    /// Holds until a first commit that has begun is over.
+    async fn begun(&self, id: RunId) -> Result<(), AppError> {
+        match self.driver.watch(id) {
+            Some(watch) => watch.wait(Until::Durable).await.map(drop),
+            None => Ok(()),
         }
     }
 }

@@ -40,6 +40,18 @@ struct Slot {
     number: u64,
     stand: watch::Receiver<Stand>,
     task: AbortHandle,
+    unborn: Arc<Unborn>,
+}
+
+/// Whether the first commit of a new run is still to begin. Its driver and a caller who will not wait any longer both ask for this, and one of them
+/// gets it: a run of which a client was told that it was not begun must not go on behind its back.
+struct Unborn(AtomicBool);
+
+impl Unborn {
+    /// Whether it is the caller's to decide that the run begins, or that it never existed.
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 /// What those who wait for a run are told.
@@ -153,14 +165,15 @@ impl Driver {
         let (id, number) = (run.id(), self.slots.fetch_add(1, Ordering::Relaxed));
         let (tell, stand) = watch::channel(if run.version() == 0 { Stand::Unborn } else { Stand::Going });
         let mut live = self.live();
-        let leave = Leave { driver: self.clone(), id, number };
-        let driver = self.clone();
+        let unborn = Arc::new(Unborn(AtomicBool::new(run.version() == 0)));
+        let (driver, birth) = (self.clone(), unborn.clone());
         let task = tokio::spawn(async move {
-            let _leave = leave;
-            driver.keep_driving(run, &tell).await;
+            // Not outside: where the executor has ended, all of this is dropped at once, while the lock is held.
+            let _leave = Leave { driver: driver.clone(), id, number };
+            driver.keep_driving(run, &tell, &birth).await;
         });
         // A driver that has just come to rest may still be in here: this one follows it.
-        live.insert(id, Slot { number, stand: stand.clone(), task: task.abort_handle() });
+        live.insert(id, Slot { number, stand: stand.clone(), task: task.abort_handle(), unborn });
         Watch(stand)
     }
 
@@ -175,6 +188,15 @@ impl Driver {
         if let Some(slot) = slot {
             slot.task.abort();
         }
+    }
+
+    /// Whether there will never be such a run: it was new, and its first commit had not begun.
+    pub(crate) fn give_up(&self, id: RunId) -> bool {
+        let given_up = self.live().get(&id).is_some_and(|slot| slot.unborn.take());
+        if given_up {
+            self.let_go(id);
+        }
+        given_up
     }
 
     /// Commits what has happened to `run`.
@@ -231,10 +253,10 @@ impl Drop for Leave {
 
 /// One run.
 impl Driver {
-    async fn keep_driving(&self, run: Run, tell: &watch::Sender<Stand>) {
+    async fn keep_driving(&self, run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) {
         let (id, mut pause, mut next) = (run.id(), RETRY.0, Some(run));
         while let Some(run) = next.take() {
-            let trouble = match self.drive(run, tell).await {
+            let trouble = match self.drive(run, tell, unborn).await {
                 Ok(run) => return drop(tell.send_replace(Stand::Rests(Arc::new(run)))),
                 Err(trouble) => trouble,
             };
@@ -242,7 +264,7 @@ impl Driver {
             if !matches!(trouble, Trouble::Overtaken) {
                 tracing::warn!(run = %id, error = %trouble, durable, "a run could not go on");
             }
-            let again = durable && matches!(trouble, Trouble::Store(_) | Trouble::Busy);
+            let again = durable && matches!(trouble, Trouble::Store(_));
             if !again {
                 return drop(tell.send_replace(Stand::Failed(trouble)));
             }
@@ -259,15 +281,23 @@ impl Driver {
     }
 
     /// One loop for a new run, for one that goes on after an approval, and for one that was taken up.
-    async fn drive(&self, mut run: Run, tell: &watch::Sender<Stand>) -> Result<Run, Trouble> {
+    async fn drive(&self, mut run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) -> Result<Run, Trouble> {
         loop {
             if run.must_be_durable() {
+                if run.version() == 0 && !unborn.take() {
+                    return Err(Trouble::Overtaken);
+                }
                 self.commit(&mut run).await?;
             }
             if run.version() > 0 {
                 tell.send_if_modified(|stand| !matches!(std::mem::replace(stand, Stand::Going), Stand::Going));
             }
-            let Some(event) = self.perform(run.wants()).await? else { return Ok(run) };
+            let event = match self.perform(run.wants()).await {
+                // Taken up again from its last commit it would have lost what the model said since.
+                Err(Trouble::Busy) if run.version() > 0 => continue,
+                other => other?,
+            };
+            let Some(event) = event else { return Ok(run) };
             if run.handle(event, clock::now()).is_err() {
                 return Err(Trouble::Broken);
             }

@@ -8,7 +8,7 @@ use crate::app::{App, HostedGuard};
 use crate::auth::new_key;
 use crate::config::Settings;
 use crate::{Server, open};
-use aegis_core::{Event, Principal, PrincipalRole, Run, RunId};
+use aegis_core::{Event, Message, Principal, PrincipalRole, Role, Run, RunId, Want};
 use aegis_store::{Keys as _, Memory, Runs as _, Store};
 use aegis_wasm::{Options, Sandbox};
 use axum::body::Body;
@@ -548,6 +548,45 @@ async fn stopping_is_bounded_and_whoever_waits_is_told_where_to_ask() {
     });
     assert_eq!(run["status"], "running", "it goes on at the next start");
     assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_reply_is_kept_while_its_guard_waits_for_a_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let phrases: Vec<String> = (0..1000).map(|n| format!("xxxxxxxxxxxxxxxx{n}")).collect();
+    let config = format!(
+        "providers: {{quick: {{type: fake, response: the reply}}}}
+guardrails:
+  calm: {{component: 'builtin:sensitive-topic', settings: {{phrases: [no]}}}}
+  hog: {{component: 'builtin:sensitive-topic', settings: {{phrases: {phrases:?}}}, limits: {{time: 60s}}}}
+routes:
+  default: {{provider: quick, attempts: 1, pipeline: {{egress: [calm]}}}}
+  busy: {{provider: quick, pipeline: {{ingress: [hog]}}}}
+server: {{cache_dir: none, request_timeout: 100ms}}"
+    );
+    std::fs::write(dir.path().join("aegis.yaml"), config).unwrap();
+    let mut settings = Settings::load(&dir.path().join("aegis.yaml"), &Default::default()).unwrap_or_else(|error| panic!("{error}"));
+    let guards = open::guards(&Sandbox::new(Options { instances: 1, ..Options::default() }).unwrap(), &mut settings, &|_, _| {}).unwrap();
+    let hog = guards[1].loaded.clone();
+    let (plans, providers) = (open::plans(&settings, &guards), open::providers(&settings.providers).unwrap());
+    let busy = plans["busy"].clone();
+    let store = Arc::new(Memory::new());
+    let world = World { app: App::assemble(&settings, plans, store.clone(), guards, providers), store };
+    let hogging = tokio::spawn(async move {
+        let messages = vec![Message::text(Role::User, "x".repeat(3 << 20))];
+        let request = aegis_core::Request { messages, ..Default::default() };
+        let run = Run::new(RunId::from_bytes([1; 16]), busy, request, Principal::anonymous(), false, [0; 32], crate::clock::now()).unwrap();
+        let Want::Guard(input) = run.wants() else { panic!("no guard") };
+        hog.scan(&input).await
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let run = world.submit("", "hello", json!({})).await;
+    assert_eq!(run["status"], "running", "{run}");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(!hogging.is_finished(), "the place was never taken");
+    hogging.abort();
+    let run = world.settled(&run).await;
+    assert_eq!((&run["status"], events(&run)), (&json!("completed"), vec!["created", "answered", "judged"]), "{run}");
 }
 
 #[tokio::test]

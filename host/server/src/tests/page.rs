@@ -286,7 +286,9 @@ async fn a_page_holds_only_so_much_content_of_whatever_kind() {
     let page = Browser::new(&world).get("/approvals").await;
     assert_eq!(page.html.matches("<article").count(), 2, "three of them are more than two MiB");
     assert!(page.says("/approvals?after="));
+}
 
+#[tokio::test]
 async fn forms_are_small() {
     let world = World::new(true);
     let browser = Browser::new(&world);
