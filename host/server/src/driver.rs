@@ -316,7 +316,8 @@ impl Driver {
 
     async fn ask_guard(&self, input: Input<'_>) -> Result<Event, Trouble> {
         let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
-        let Some(guard) = self.guards.iter().find(wanted) else {
+        // The one of that name before any other: limits are not the same for all that share a component.
+        let Some(guard) = self.guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name) else {
             return Ok(Event::Lost(Missing::Guard(input.guard.name.clone())));
         };
         let begun = Instant::now();

@@ -40,12 +40,17 @@ guardrails:
     component: builtin:sensitive-topic
     settings: {phrases: ["financial advice", "now"]}
     approval: {expires_after: 50ms}
+  twin:
+    component: builtin:sensitive-topic
+    settings: {phrases: ["financial advice"], prompt: "Financial advice requires human review"}
+    limits: {input: 1KiB}
 pipeline: {ingress: [careful]}
 routes:
   default: {provider: quick}
   open: {provider: quick, pipeline: {ingress: []}}
   strict: {provider: quick, pipeline: {ingress: [strict]}}
   hasty: {provider: quick, pipeline: {ingress: [hasty]}}
+  twin: {provider: quick, pipeline: {ingress: [twin]}}
   slow: {provider: slow}
   never: {provider: never}
   broken: {provider: broken}
@@ -610,12 +615,21 @@ async fn guards_say_what_they_are_and_what_they_may_use() {
     let world = World::new(false);
     let (_, guards) = world.get("", "/v1/guards").await;
     let names: Vec<&str> = guards["data"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["careful", "hasty", "strict"]);
+    assert_eq!(names, ["careful", "hasty", "strict", "twin"]);
     let (_, careful) = world.get("", "/v1/guards/careful").await;
     assert_eq!((&careful["source"], &careful["grants"]), (&json!("builtin:sensitive-topic"), &json!([])));
     assert_eq!((&careful["limits"]["time_ms"], &careful["routes"]["default"]), (&json!(50), &json!(["ingress"])));
     assert!(careful["sha256"].as_str().unwrap().starts_with("sha256:"));
     assert_eq!(world.get("", "/v1/guards/nobody").await.1["error"]["code"], "AEG-GRD-011");
+}
+
+#[tokio::test]
+async fn guards_that_share_a_component_keep_their_own_limits() {
+    let world = World::new(false);
+    let long = "hello ".repeat(1000);
+    assert_eq!(world.submit("", &long, json!({})).await["status"], "completed");
+    let run = world.submit("", &long, json!({"route": "twin"})).await;
+    assert_eq!((&run["status"], &run["error"]["guard"]), (&json!("blocked"), &json!("twin")), "{run}");
 }
 
 #[tokio::test]
