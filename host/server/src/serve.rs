@@ -9,11 +9,15 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 /// Bytes of what is read ahead. A head that fills it without an end is refused; one whose end comes with the same read as the byte that fills
 /// it passes, so that heads have 32 KiB at most.
@@ -130,6 +134,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Rece
 fn serve(stream: TcpStream, place: OwnedSemaphorePermit, app: &Arc<App>, router: &Router, connections: &GracefulShutdown) {
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router.clone());
+    let stream = Patient { stream, patience: app.settings().body_timeout, stuck: None };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings().header_timeout)
@@ -146,4 +151,54 @@ fn serve(stream: TcpStream, place: OwnedSemaphorePermit, app: &Arc<App>, router:
         metrics.disconnected();
         drop(place);
     });
+}
+
+/// A connection that fails when its client takes nothing of an answer for `patience`: whoever never reads would keep its place for ever.
+struct Patient {
+    stream: TcpStream,
+    patience: Duration,
+    /// Rings for a write that waits.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn unless_stuck<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_stuck(cx, written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.unless_stuck(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

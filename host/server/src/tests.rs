@@ -708,6 +708,39 @@ async fn slow_clients_are_cut_off_and_the_server_stops_with_idle_connections() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_reads_loses_its_place() {
+    let world = World::new(false);
+    let server = Server::start(world.app.clone(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let asked = format!("GET /openapi.json HTTP/1.1\r\nHost: {}\r\n\r\n", server.address()).repeat(1000);
+    // Until neither side has room for more.
+    while tokio::time::timeout(Duration::from_millis(200), stream.write_all(asked.as_bytes())).await.is_ok_and(|it| it.is_ok()) {}
+    let until = Instant::now() + Duration::from_secs(5);
+    while !world.app.metrics().encode().contains("aegis_http_connections 0") {
+        assert!(Instant::now() < until, "its place is taken for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.shutdown().await;
+}
+
+#[test]
+fn a_run_that_begins_when_the_executor_has_ended_does_not_hang_the_process() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (world, handle) = (World::new(false), runtime.handle().clone());
+        runtime.shutdown_background();
+        let _inside = handle.enter();
+        let new = crate::app::NewRun { route: "open".into(), background: false, request: Default::default() };
+        let anonymous = Principal::anonymous();
+        let mut submit = std::pin::pin!(world.app.submit(&anonymous, new));
+        let _ = submit.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(10)).expect("it hangs");
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_is_an_error_with_its_code() {
     let world = World::new(false);
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -173,7 +173,7 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// For the head of a request to arrive.
     pub header_timeout: Duration,
-    /// For the body of a request to arrive.
+    /// For the body of a request to arrive, and for a client to take anything of an answer that waits for it.
     pub body_timeout: Duration,
     /// How long a request is held before it is answered with what is there so far.
     pub request_timeout: Duration,
