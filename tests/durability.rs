@@ -1,7 +1,7 @@
 //! Nothing that was acknowledged is lost: across kill -9, restarts and shutdown.
 
 use crate::host::{Host, aegis, config};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
@@ -65,4 +65,54 @@ async fn a_revoked_key_is_refused_while_the_host_runs() {
         assert!(std::time::Instant::now() < until, "a revoked key still works after 6 s");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Another program at work on the host's database.
+fn meddle(host: &Host) -> rusqlite::Connection {
+    let db = rusqlite::Connection::open(host.dir.path().join("aegis.db")).expect("a database");
+    db.busy_timeout(Duration::from_secs(5)).expect("it waits");
+    db
+}
+
+async fn runs(host: &Host) -> Vec<Value> {
+    host.get("", "/v1/runs?limit=200").await.1["data"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn a_client_that_was_told_to_try_again_finds_nothing_begun() {
+    let host = Host::start(&format!("{} request_timeout: 200ms}}", config("none").trim_end().trim_end_matches('}').to_owned() + ",")).await;
+    let db = meddle(&host);
+    db.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let body = json!({"messages": [{"role": "user", "content": "hello"}]});
+    let ((status, answer), ()) = tokio::join!(host.post("", "/v1/runs", body), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        db.execute_batch("ROLLBACK").expect("the lock is given back");
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begun = runs(&host).await;
+    assert_eq!(begun.len(), usize::from(status == 200), "{status} {answer}, and then {begun:?}");
+}
+
+#[tokio::test]
+async fn every_run_that_there_is_was_told_to_its_client() {
+    let host = Host::start(&format!("{} request_timeout: 1ms}}", config("none").trim_end().trim_end_matches('}').to_owned() + ",")).await;
+    let body = json!({"messages": [{"role": "user", "content": "hello ".repeat(100_000)}]});
+    let mut told = 0;
+    for _ in 0..40 {
+        told += usize::from(host.post("", "/v1/runs", body.clone()).await.0 == 200);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(runs(&host).await.len(), told);
+}
+
+#[tokio::test]
+async fn a_run_that_has_begun_is_an_answer_although_the_store_fails_on_it_later() {
+    let host = Host::start(&config("none")).await;
+    let db = meddle(&host);
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON run WHEN new.status = 'completed' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    db.execute_batch(refuse).expect("a trigger");
+    let run = host.submit("", "hello", json!({})).await;
+    assert_eq!(run["status"], "running", "{run}");
+    db.execute_batch("DROP TRIGGER refuse").expect("no trigger");
+    host.settled("", run["run_id"].as_str().expect("an id"), "completed").await;
 }
