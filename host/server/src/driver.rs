@@ -166,10 +166,10 @@ impl Driver {
         let (tell, stand) = watch::channel(if run.version() == 0 { Stand::Unborn } else { Stand::Going });
         let mut live = self.live();
         let unborn = Arc::new(Unborn(AtomicBool::new(run.version() == 0)));
+        let leave = Leave { driver: self.clone(), id, number };
         let (driver, birth) = (self.clone(), unborn.clone());
         let task = tokio::spawn(async move {
-            // Not outside: where the executor has ended, all of this is dropped at once, while the lock is held.
-            let _leave = Leave { driver: driver.clone(), id, number };
+            let _leave = leave;
             driver.keep_driving(run, &tell, &birth).await;
         });
         // A driver that has just come to rest may still be in here: this one follows it.

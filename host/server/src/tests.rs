@@ -723,23 +723,6 @@ async fn a_client_that_never_reads_loses_its_place() {
     server.shutdown().await;
 }
 
-#[test]
-fn a_run_that_begins_when_the_executor_has_ended_does_not_hang_the_process() {
-    let (done, ended) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (world, handle) = (World::new(false), runtime.handle().clone());
-        runtime.shutdown_background();
-        let _inside = handle.enter();
-        let new = crate::app::NewRun { route: "open".into(), background: false, request: Default::default() };
-        let anonymous = Principal::anonymous();
-        let mut submit = std::pin::pin!(world.app.submit(&anonymous, new));
-        let _ = submit.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-        done.send(()).unwrap();
-    });
-    ended.recv_timeout(Duration::from_secs(10)).expect("it hangs");
-}
-
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_with_its_code() {
     let world = World::new(false);
