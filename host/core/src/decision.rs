@@ -1,8 +1,8 @@
 //! Who asks, who may decide, and what was decided. A [`Decision`] is a proof: only [`crate::Run::decide`] makes one,
 //! after it has checked that this person may decide this question.
 
-use crate::{ApprovalId, Digest, Edit, Finding, Stage, Time};
-use serde::{Deserialize, Serialize};
+use crate::{ApprovalId, Digest, Edit, Finding, Stage, Time, word};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -143,7 +143,7 @@ pub fn unreachable(lists: &[Vec<Approver>], required: u32, but: Option<&str>) ->
 }
 
 /// One of the two decisions there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
     /// Let it through.
@@ -156,6 +156,12 @@ impl Choice {
     /// As it is written: `approved`, `denied`.
     pub fn name(self) -> &'static str {
         ["approved", "denied"][self as usize]
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Choice, D::Error> {
+        word::read(from, &[Choice::Approved, Choice::Denied].map(|it| (it.name(), it)))
     }
 }
 

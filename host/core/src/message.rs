@@ -1,15 +1,16 @@
 //! Messages, tool calls and tools in the shape of OpenAI's chat API. Nothing unknown is let in: what no guard can
 //! see must not reach the model.
 
-use crate::Digest;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use crate::json::{Strict, only_objects};
+use crate::{Digest, word};
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 
 /// Who says something. OpenAI's old `function` counts as `tool`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are OpenAI's")]
 pub enum Role {
@@ -17,7 +18,6 @@ pub enum Role {
     Developer,
     User,
     Assistant,
-    #[serde(alias = "function")]
     Tool,
 }
 
@@ -34,9 +34,18 @@ impl Role {
     }
 }
 
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+        use Role::{Assistant, Developer, System, Tool, User};
+        let words =
+            [("user", User), ("assistant", Assistant), ("system", System), ("developer", Developer), ("tool", Tool), ("function", Tool)];
+        word::read(from, &words)
+    }
+}
+
 /// One message of a conversation; unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Message {
     /// Who says it.
     pub role: Role,
@@ -125,7 +134,7 @@ pub enum Part {
 
 /// An image, by address or as a data URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct ImageUrl {
     /// `https://…` or `data:image/png;base64,…`.
     pub url: String,
@@ -135,13 +144,19 @@ pub struct ImageUrl {
 }
 
 /// How closely a model looks at an image: no more than these words, because guards are not shown it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words are OpenAI's")]
 pub enum Detail {
     Auto,
     Low,
     High,
+}
+
+impl<'de> Deserialize<'de> for Detail {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Detail, D::Error> {
+        word::read(from, &[Detail::Auto, Detail::Low, Detail::High].map(|it| (it.name(), it)))
+    }
 }
 
 impl Detail {
@@ -153,7 +168,7 @@ impl Detail {
 
 /// Recorded speech, inline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct InputAudio {
     /// Base64.
     pub data: String,
@@ -225,14 +240,20 @@ pub struct Tool {
     pub strict: Option<bool>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize)]
 enum FunctionType {
     #[serde(rename = "function")]
     Function,
 }
 
+impl<'de> Deserialize<'de> for FunctionType {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<FunctionType, D::Error> {
+        word::read(from, &[("function", FunctionType::Function)])
+    }
+}
+
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct WireToolCall {
     id: String,
     #[serde(rename = "type")]
@@ -241,7 +262,7 @@ struct WireToolCall {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct WireFunctionCall {
     name: String,
     arguments: String,
@@ -260,7 +281,7 @@ impl From<WireToolCall> for ToolCall {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct WireTool {
     #[serde(rename = "type")]
     kind: FunctionType,
@@ -268,12 +289,12 @@ struct WireTool {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 struct WireFunction {
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "shallow_or_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "strict_or_none")]
     parameters: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
@@ -292,6 +313,8 @@ impl From<WireTool> for Tool {
         Tool { name: it.name, description: it.description, parameters: it.parameters, strict: it.strict }
     }
 }
+
+only_objects! { Message ImageUrl InputAudio WireToolCall WireFunctionCall WireTool WireFunction }
 
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -338,8 +361,8 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 enum WirePart {
     Text { text: String },
     ImageUrl { image_url: ImageUrl },
@@ -368,16 +391,27 @@ impl<'de> Deserialize<'de> for Part {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part, A::Error> {
-                let json = shallow(serde::de::value::MapAccessDeserializer::new(map))?;
-                match json.get("type").and_then(Value::as_str) {
+                let Strict(json) = Strict::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                match json.get("type") {
                     None => Err(A::Error::missing_field("type")),
-                    Some("text" | "image_url" | "input_audio") => Ok(match serde_json::from_value(json).map_err(A::Error::custom)? {
-                        WirePart::Text { text } => Part::Text(text),
-                        WirePart::ImageUrl { image_url } => Part::ImageUrl(image_url),
-                        WirePart::InputAudio { input_audio } => Part::InputAudio(input_audio),
-                    }),
-                    Some(_) => Ok(Part::Other(json)),
+                    Some(Value::String(kind)) => match kind.as_str() {
+                        "text" => field(json, "text").map(Part::Text),
+                        "image_url" => field(json, "image_url").map(Part::ImageUrl),
+                        "input_audio" => field(json, "input_audio").map(Part::InputAudio),
+                        _ => Ok(Part::Other(json)),
+                    },
+                    Some(_) => Err(A::Error::custom("type: expected a string")),
                 }
+            }
+        }
+
+        /// What stands under `name`, beside the type and nothing else.
+        fn field<T: DeserializeOwned, E: Error>(json: Value, name: &'static str) -> Result<T, E> {
+            let Value::Object(mut fields) = json else { return Err(E::custom("expected an object")) };
+            let value = fields.remove(name).ok_or_else(|| E::missing_field(name))?;
+            match fields.keys().find(|it| *it != "type") {
+                Some(other) => Err(E::custom(format!("unknown field `{other}`, expected `{name}`"))),
+                None => serde_json::from_value(value).map_err(|error| E::custom(format!("{name}: {error}"))),
             }
         }
         from.deserialize_any(Object)
@@ -401,13 +435,8 @@ pub fn too_deep(json: &Value) -> bool {
     deeper(json, MAX_DEPTH)
 }
 
-fn shallow<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    let json = Value::deserialize(from)?;
-    if too_deep(&json) { Err(D::Error::custom(format!("nested more than {MAX_DEPTH} levels deep"))) } else { Ok(json) }
-}
-
-fn shallow_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    shallow(from).map(|json| Some(json).filter(|json| !json.is_null()))
+fn strict_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Strict::deserialize(from).map(|Strict(json)| Some(json).filter(|json| !json.is_null()))
 }
 
 /// Clients send back what they got, and some of it is `"tool_calls": null`.
@@ -448,6 +477,13 @@ mod tests {
             (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"x","alt":"y"}}]}"#, "alt"),
             (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"x","detail":"see my words"}}]}"#, "see my words"),
             (r#"{"role":"user","content":[{"text":"x"}]}"#, "type"),
+            (r#"{"role":"user","content":[{"type":7}]}"#, "type: expected a string"),
+            (
+                r#"{"role":"user","content":[{"type":"image_url","image_url":["https://x"]}]}"#,
+                "image_url: invalid type: sequence, expected an object",
+            ),
+            (r#"["user","x"]"#, "expected an object"),
+            (r#"{"role":"assistant","tool_calls":[["1","function",{"name":"f","arguments":""}]]}"#, "expected an object"),
             (r#"{"role":"user","content":7}"#, "a string, a list of parts, or null"),
             (r#"{"role":"robot","content":"x"}"#, "robot"),
             (r#"{"role":"assistant","tool_calls":[{"id":"1","type":"custom","function":{"name":"f","arguments":""}}]}"#, "custom"),
