@@ -28,7 +28,7 @@ pub enum AppError {
     #[error("there is no such run")]
     UnknownRun,
     /// No route of that name.
-    #[error("there is no route {name:?}: there are {known}")]
+    #[error("there is no route {name:?}: write one of {known}")]
     UnknownRoute {
         /// As it was asked for.
         name: String,
@@ -220,7 +220,7 @@ impl App {
 
     fn no_route(&self, name: &str) -> AppError {
         let known: Vec<&str> = self.plans.keys().map(String::as_str).collect();
-        AppError::UnknownRoute { name: name.into(), known: known.join(", ") }
+        AppError::UnknownRoute { name: name.chars().take(64).collect(), known: known.join(", ") }
     }
 
     /// A decision on the open question; goes on to the end of the run or its next question, and holds for `wait` at most.

@@ -324,6 +324,7 @@ async fn a_key_without_the_role_user_asks_nothing() {
 async fn bodies_that_are_wrong_are_422_with_the_place_and_begin_nothing() {
     let world = World::new(false);
     let deep = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],"params":{{"a":{}{}}}}}"#, "[".repeat(5000), "]".repeat(5000));
+    let deepest = format!("params.a{}", "[0]".repeat(64));
     let message = |it: &str| format!(r#"{{"messages":[{it}]}}"#);
     let good = r#"{"role":"user","content":"x"}"#;
     let many = message(&vec![good; 1001].join(","));
@@ -332,7 +333,7 @@ async fn bodies_that_are_wrong_are_422_with_the_place_and_begin_nothing() {
         ("".into(), "", "JSON"),
         ("not json".into(), "", "JSON"),
         ("[]".into(), "", ""),
-        ("{}".into(), "", "messages"),
+        ("{}".into(), "messages", "messages"),
         (message(good) + "x", "", ""),
         (message(""), "messages", "at least one"),
         (many, "messages", "1001"),
@@ -347,7 +348,7 @@ async fn bodies_that_are_wrong_are_422_with_the_place_and_begin_nothing() {
         (with(&format!(r#""metadata":{{"a":"{}"}}"#, "x".repeat(1025))), "metadata", "1024"),
         (with(r#""route":"nowhere""#), "route", "default"),
         (with(r#""params":{"messages":[]}"#), "params", "messages"),
-        (deep, "", "recursion"),
+        (deep, &deepest, "64 levels"),
     ];
     for (body, param, says) in table {
         let shown: String = body.chars().take(100).collect();

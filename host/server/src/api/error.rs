@@ -79,6 +79,11 @@ impl ApiError {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, Code::RUN_LARGE, format!("the body has more than {limit} bytes"))
     }
 
+    pub(crate) fn encoded(encoding: &str) -> ApiError {
+        let message = format!("a body in Content-Encoding {:?} is not taken: send it as it is", shortened(encoding, 40));
+        ApiError { param: Some("Content-Encoding".into()), ..ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::RUN_BODY, message) }
+    }
+
     pub(crate) fn too_slow() -> ApiError {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::RUN_BODY, "the body did not arrive in time")
     }
@@ -128,11 +133,11 @@ impl ApiError {
             (self.status, self.status == StatusCode::SERVICE_UNAVAILABLE, self.status == StatusCode::UNAUTHORIZED);
         let detail = ErrorDetail {
             code: self.code.id,
-            message: self.message,
+            message: shortened(&self.message, MESSAGE),
             why: self.code.why,
             fix: self.code.fix,
             r#type: kind(self.status),
-            param: self.param.map(String::from),
+            param: self.param.map(|it| shortened(&it, PARAM)),
             request_id: request_id.into(),
             decision: self.decision.map(|it| (*it).into()),
         };
@@ -147,6 +152,17 @@ impl ApiError {
         if challenge {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"aegis\""));
         }
+    }
+}
+
+/// Characters of a message and of a place: what a client has sent is shown to it in part, however long it was.
+const MESSAGE: usize = 1000;
+const PARAM: usize = 200;
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
     }
 }
 

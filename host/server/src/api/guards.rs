@@ -1,11 +1,12 @@
 //! `/v1/guards`: which components judge here, what they may use, and how they are doing.
 
 use super::error::ErrorBody;
-use super::read::Caller;
+use super::read::{Caller, NoQuery};
 use super::{ApiError, Shared};
 use crate::app::{App, HostedGuard};
 use aegis_core::{Code, Stage};
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -85,8 +86,9 @@ pub(crate) struct GuardList {
 /// The guards there are.
 #[utoipa::path(get, path = "/v1/guards", tag = "guards", responses(
     (status = 200, description = "All of them, by name", body = GuardList),
-    (status = 401, description = "No key, or a wrong one", body = ErrorBody)))]
-pub(super) async fn list(State(app): State<Shared>, _: Caller) -> Json<GuardList> {
+    (status = 401, description = "No key, or a wrong one", body = ErrorBody),
+    (status = 422, description = "A parameter: there are none", body = ErrorBody)))]
+pub(super) async fn list(State(app): State<Shared>, _: Caller, _: NoQuery) -> Json<GuardList> {
     Json(GuardList { data: app.guards().iter().map(|it| view(&app, it)).collect(), next: None })
 }
 
@@ -94,9 +96,16 @@ pub(super) async fn list(State(app): State<Shared>, _: Caller) -> Json<GuardList
 #[utoipa::path(get, path = "/v1/guards/{name}", tag = "guards", params(("name" = String, Path, description = "In the configuration")), responses(
     (status = 200, description = "The guard", body = GuardView),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
-    (status = 404, description = "There is no such guard", body = ErrorBody)))]
-pub(super) async fn fetch(State(app): State<Shared>, _: Caller, Path(name): Path<String>) -> Result<Json<GuardView>, ApiError> {
-    let found = app.guards().iter().find(|it| it.name == name);
+    (status = 404, description = "There is no such guard", body = ErrorBody),
+    (status = 422, description = "A parameter: there are none", body = ErrorBody)))]
+pub(super) async fn fetch(
+    State(app): State<Shared>,
+    _: Caller,
+    // What is no text in there names no guard either.
+    name: Result<Path<String>, PathRejection>,
+    _: NoQuery,
+) -> Result<Json<GuardView>, ApiError> {
+    let found = app.guards().iter().find(|it| name.as_ref().is_ok_and(|Path(name)| it.name == *name));
     let found = found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, Code::GRD_UNKNOWN, "there is no such guard"))?;
     Ok(Json(view(&app, found)))
 }

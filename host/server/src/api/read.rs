@@ -5,7 +5,7 @@ use crate::auth::Credentials;
 use aegis_core::{Principal, RunId};
 use aegis_store::Page;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
@@ -61,6 +61,9 @@ impl FromRequest<Shared> for Body {
 impl Body {
     /// A body of `limit` bytes at most.
     pub(crate) async fn within(limit: usize, request: Request, app: &Shared) -> Result<Body, ApiError> {
+        if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|it| !it.is_empty() && *it != "identity") {
+            return Err(ApiError::encoded(&String::from_utf8_lossy(encoding.as_bytes())));
+        }
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|it| it > limit.saturating_add(SPILL)) {
             return Err(ApiError::too_large(limit));
@@ -89,7 +92,7 @@ impl Body {
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         // A list would be taken for the fields in their order.
         if self.0.iter().find(|it| !it.is_ascii_whitespace()) != Some(&b'{') {
-            return Err(ApiError::request(None, "the body has to be a JSON object"));
+            return Err(self.no_object());
         }
         let value = serde_json::from_slice(&self.0).map_err(|_| self.explain::<T>())?;
         self.no_nul()?;
@@ -106,17 +109,37 @@ impl Body {
         self.0.is_empty()
     }
 
+    /// What it is instead of an object.
+    fn no_object(&self) -> ApiError {
+        let kind = match serde_json::from_slice(&self.0) {
+            _ if self.0.iter().all(u8::is_ascii_whitespace) => return ApiError::request(None, "there is no body: send a JSON object"),
+            _ if self.0.starts_with(b"\xef\xbb\xbf") => {
+                return ApiError::request(None, "the body begins with a byte order mark (U+FEFF): send it without");
+            }
+            Err(_) => return self.explain::<Value>(),
+            Ok(Value::Array(_)) => "a list",
+            Ok(Value::String(_)) => "a text",
+            Ok(_) => "a single value",
+        };
+        ApiError::request(None, format!("the body has to be a JSON object, and this is {kind}: write {{ and }} around its fields"))
+    }
+
     /// Reads it once more, to say where it is wrong: following the path costs too much for requests that are right.
     fn explain<T: DeserializeOwned>(&self) -> ApiError {
+        if let Err(error) = std::str::from_utf8(&self.0) {
+            return ApiError::request(None, format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to() + 1));
+        }
         let error = match serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(&self.0)) {
             Err(error) => error,
-            Ok(_) => return ApiError::request(None, "the body goes on after its JSON"),
+            Ok(_) => return ApiError::request(None, "the body goes on after its JSON: send one object and nothing else"),
         };
         let (path, inner) = (error.path().to_string(), error.into_inner());
         match inner.classify() {
-            serde_json::error::Category::Data => ApiError::request(Some(path).filter(|it| it != "."), plain(&inner)),
-            // serde_json calls it a mistake of syntax when a value stands where one of several words should.
-            _ if serde_json::from_slice::<Value>(&self.0).is_ok() => ApiError::request(Some(path), "has to be a word, in quotes"),
+            serde_json::error::Category::Data => {
+                let message = plain(&inner);
+                ApiError::request(place(&path, &message), message)
+            }
+            _ if inner.to_string().starts_with("recursion limit") => ApiError::request(None, "the body is nested too deeply"),
             _ => ApiError::request(None, format!("the body is no JSON that can be read: {inner}")),
         }
     }
@@ -131,10 +154,25 @@ impl Body {
     }
 }
 
-/// Without the line and column: the path says it better.
+/// Without the line and column, because the path says it better, and in the words of JSON.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(message, _)| message.into())
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let text =
+        text.replacen("invalid type: sequence, ", "invalid type: list, ", 1).replacen("invalid type: map, ", "invalid type: object, ", 1);
+    text.strip_suffix("expected a sequence").map_or(text.clone(), |before| format!("{before}expected a list"))
+}
+
+/// The field that is meant. A path ends above one that is missing or unknown; only the message names it.
+fn place(path: &str, message: &str) -> Option<String> {
+    let named = |start: &str| message.strip_prefix(start)?.split('`').next();
+    let above = if path == "." { "" } else { path };
+    match ["missing field `", "unknown field `", "duplicate field `"].into_iter().find_map(named) {
+        Some(name) if above == name || above.ends_with(&format!(".{name}")) => Some(above.into()),
+        Some(name) if above.is_empty() => Some(name.into()),
+        Some(name) => Some(format!("{above}.{name}")),
+        None => Some(above.to_string()).filter(|it| !it.is_empty()),
+    }
 }
 
 fn find_nul(json: &Value, at: String) -> Option<String> {
@@ -163,9 +201,29 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
 /// What could not be read of a query or a form: at which name, and why.
 pub(crate) fn unreadable(error: &(dyn Error + 'static)) -> ApiError {
     match (error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>(), error.source()) {
-        (Some(it), _) => ApiError::request(Some(it.path().to_string()).filter(|it| it != "."), it.inner().to_string()),
+        (Some(it), _) => {
+            let message = it.inner().to_string();
+            ApiError::request(place(&it.path().to_string(), &message), message)
+        }
         (None, Some(cause)) => unreadable(cause),
         (None, None) => ApiError::request(None, error.to_string()),
+    }
+}
+
+/// That the address has no query: what stands there would be dropped silently.
+pub(super) struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<NoQuery, ApiError> {
+        match parts.uri.query().unwrap_or_default().split(['=', '&']).find(|it| !it.is_empty()) {
+            None => Ok(NoQuery),
+            Some(name) => Err(ApiError::request(
+                Some(name.into()),
+                "this path takes no parameters after `?`: leave them out, or write them into the body",
+            )),
+        }
     }
 }
 
@@ -177,10 +235,11 @@ const LARGEST_PAGE: usize = 200;
 pub(crate) fn page(limit: Option<&str>, after: Option<&str>) -> Result<Page, ApiError> {
     let given = |it: Option<&str>| it.filter(|it| !it.is_empty()).map(String::from);
     let wrong = |what: &str, message: &str| ApiError::request(Some(what.into()), message);
-    let limit = given(limit).map_or(Ok(PAGE), |it| it.parse().map_err(|_| wrong("limit", "limit is no number")))?;
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(wrong("limit", &format!("limit has to be from 1 to {LARGEST_PAGE}")));
-    }
-    let after = given(after).map(|it| it.parse().map_err(|_| wrong("after", "after is no `next` of a page before"))).transpose()?;
+    let limit = given(limit).map_or(Some(PAGE), |it| it.parse().ok());
+    let Some(limit) = limit.filter(|it| (1..=LARGEST_PAGE).contains(it)) else {
+        return Err(wrong("limit", &format!("limit has to be a whole number from 1 to {LARGEST_PAGE}")));
+    };
+    let after =
+        given(after).map(|it| it.parse().map_err(|_| wrong("after", "after has to be the `next` of the page before"))).transpose()?;
     Ok(Page { limit, after })
 }

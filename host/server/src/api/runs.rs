@@ -1,17 +1,17 @@
 //! `/v1/runs`: send a request on its way, look at it, decide about it, end it.
 
 use super::error::ErrorBody;
-use super::read::{Asked, Body, Caller, InPath, page};
+use super::read::{Asked, Body, Caller, InPath, NoQuery, page};
 use super::view::{RunView, is_unfinished};
 use super::{ApiError, Shared};
 use crate::app::{LONGEST_WAIT, NewDecision, NewRun};
-use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Request, Run, Status, Tool};
+use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Request, Role, Run, Status, Strict, Tool};
 use aegis_store::RunFilter;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,16 +44,20 @@ pub(crate) struct SubmitBody {
     #[schema(value_type = Vec<String>)]
     approvers: Vec<Approver>,
     /// Notes of 1 KiB at most under 64 names of 64 bytes at most; guards see them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "aegis_core::once")]
     metadata: BTreeMap<String, String>,
     /// Tools that the model may call, in OpenAI's shape; 128 at most.
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     tools: Vec<Tool>,
     /// Model parameters such as `temperature`, `tool_choice` and `response_format`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "params")]
     #[schema(value_type = Object)]
     params: Map<String, Value>,
+}
+
+fn params<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    Ok(aegis_core::once(from)?.into_iter().map(|(name, Strict(value))| (name, value)).collect())
 }
 
 impl SubmitBody {
@@ -62,6 +66,10 @@ impl SubmitBody {
         let fits = |(key, value): (&String, &String)| (1..=METADATA_KEY).contains(&key.len()) && value.len() <= METADATA_VALUE;
         match self {
             it if it.messages.is_empty() => wrong("messages", "there has to be at least one message".into()),
+            it if it.messages.iter().any(says_nothing) => {
+                let index = it.messages.iter().position(says_nothing).unwrap_or_default();
+                wrong(&format!("messages[{index}].content"), "content is missing: write a string or a list of parts".into())
+            }
             it if it.messages.len() > MESSAGES => wrong("messages", format!("{} messages: at most {MESSAGES}", it.messages.len())),
             it if it.tools.len() > TOOLS => wrong("tools", format!("{} tools: at most {TOOLS}", it.tools.len())),
             it if it.approvers.len() > APPROVERS => wrong("approvers", format!("{} approvers: at most {APPROVERS}", it.approvers.len())),
@@ -77,15 +85,27 @@ impl SubmitBody {
     }
 }
 
+/// Only an assistant may say nothing in words: it may call tools.
+fn says_nothing(message: &Message) -> bool {
+    message.role != Role::Assistant && message.content.is_none()
+}
+
 /// Sends a request through its route. The answer is 200 whatever the guards said: `status` tells.
 #[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = SubmitBody, responses(
     (status = 200, description = "The run. `Location` and `Retry-After` come with one that still goes on.", body = RunView),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 403, description = "The key lacks the role `user`", body = ErrorBody),
     (status = 413, description = "The body is too large", body = ErrorBody),
+    (status = 415, description = "The body has a Content-Encoding", body = ErrorBody),
     (status = 422, description = "The body cannot be read or used; `param` names the place", body = ErrorBody),
     (status = 503, description = "Busy, stopping, or the store failed: nothing was begun", body = ErrorBody)))]
-pub(super) async fn submit(State(app): State<Shared>, Caller(who): Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn submit(
+    State(app): State<Shared>,
+    Caller(who): Caller,
+    _: NoQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     no_idempotency_key(&headers)?;
     let new = body.read::<SubmitBody>()?.check()?;
     let run = app.submit(&who, new).await?;
@@ -216,10 +236,17 @@ impl ResumeBody {
     (status = 404, description = "There is no such run", body = ErrorBody),
     (status = 409, description = "Not paused, another question, or decided already: `decision` says by whom", body = ErrorBody),
     (status = 413, description = "The body is too large", body = ErrorBody),
+    (status = 415, description = "The body has a Content-Encoding", body = ErrorBody),
     (status = 422, description = "The body cannot be read; nothing has changed", body = ErrorBody),
     (status = 503, description = "Stopping, or the store failed: nothing has changed", body = ErrorBody)))]
-pub(super) async fn resume(State(app): State<Shared>, Caller(who): Caller, InPath(id): InPath, body: Body) -> Result<Response, ApiError> {
-    let decision = match body.read::<ResumeBody>().and_then(ResumeBody::check) {
+pub(super) async fn resume(
+    State(app): State<Shared>,
+    Caller(who): Caller,
+    InPath(id): InPath,
+    no_query: Result<NoQuery, ApiError>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let decision = match no_query.and_then(|_| body.read::<ResumeBody>()).and_then(ResumeBody::check) {
         Ok(decision) => decision,
         // Whether there is such a run comes before what is wrong with the body.
         Err(wrong) => return app.exists(id).await.map_err(ApiError::from).and(Err(wrong)),
@@ -238,9 +265,16 @@ struct NoFields {}
     (status = 403, description = "The caller sees the run, but may not end it", body = ErrorBody),
     (status = 404, description = "There is no such run, or the caller may not see it", body = ErrorBody),
     (status = 409, description = "The run is over already", body = ErrorBody),
-    (status = 422, description = "A body that says anything", body = ErrorBody),
+    (status = 415, description = "The body has a Content-Encoding", body = ErrorBody),
+    (status = 422, description = "A body or a query that says anything", body = ErrorBody),
     (status = 503, description = "The store failed: nothing has changed", body = ErrorBody)))]
-pub(super) async fn cancel(State(app): State<Shared>, Caller(who): Caller, InPath(id): InPath, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn cancel(
+    State(app): State<Shared>,
+    Caller(who): Caller,
+    InPath(id): InPath,
+    _: NoQuery,
+    body: Body,
+) -> Result<Response, ApiError> {
     if !body.is_empty() {
         body.read::<NoFields>()?;
     }
