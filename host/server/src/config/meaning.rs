@@ -76,6 +76,7 @@ fn text_of(path: &Path, mistakes: &mut Mistakes) -> Option<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             "there is no such file: write one, name another with --config, or try `aegis dev`, which needs none".into()
         }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => "this is a folder: name the file in it".into(),
         Err(error) => format!("cannot be read: {error}"),
     };
     mistakes.invalid(&Place::Whole, problem);
@@ -193,7 +194,18 @@ impl<'a> Meaning<'a> {
             };
             providers.insert(name, settings);
         }
+        self.secrets_of_wrong_providers();
         providers
+    }
+
+    /// A provider with another mistake is left out by now; what its key lacks is told all the same.
+    fn secrets_of_wrong_providers(&mut self) {
+        for entry in self.tree.get("providers").map_or(&[][..], Node::entries) {
+            let key = entry.value.get("api_key").and_then(Node::as_text).filter(|it| format::check("secret", it).is_ok());
+            if let Some(key) = key.filter(|_| !self.written.providers.contains_key(&entry.key)) {
+                self.secret(&Key::new(key), &entry.key);
+            }
+        }
     }
 
     fn secret(&mut self, reference: &Key, provider: &str) -> Key {
@@ -239,10 +251,14 @@ impl<'a> Meaning<'a> {
         let file = self.folder.join(component);
         if self.purpose != Purpose::Store && !file.is_file() {
             let place = self.tree.place_of(&["guardrails", guard, "component"]);
-            self.mistakes.invalid(
-                place,
-                format!("there is no file {}: write its path relative to the folder of this configuration", file.display()),
-            );
+            let shown = file.display();
+            let message = match file.metadata() {
+                Ok(it) if it.is_dir() => format!("{shown} is a folder: write the path of a component file"),
+                Ok(_) => format!("{shown} is no file: write the path of a component file"),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => format!("{shown} cannot be reached: {error}"),
+                Err(_) => format!("there is no file {shown}: write its path relative to the folder of this configuration"),
+            };
+            self.mistakes.invalid(place, message);
         }
         Source::File(file)
     }

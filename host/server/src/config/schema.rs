@@ -187,6 +187,10 @@ impl<'a> Checker<'a> {
             (Kind::Text { format: "duration", .. }, Value::Number(it)) => format!(": write the unit, too: {it}ms, {it}s or {it}h"),
             (Kind::Text { format: "secret", .. }, _) => ": write secret://env/NAME or secret://file/PATH".into(),
             (Kind::Text { numbers: true, .. }, _) => ": write for example 64KiB or 1MiB".into(),
+            (Kind::Text { format: "address", .. }, Value::Number(it)) => format!(": write the address, too, for example 127.0.0.1:{it}"),
+            // What was written is lost: YAML took it for a number.
+            (Kind::Text { format: "sha256", .. }, Value::Number(_)) => ": write it in quotes".into(),
+            (Kind::Integer { least, most }, _) => format!(": write one from {least} to {most}"),
             (Kind::Text { .. }, Value::Number(it)) => format!(": write \"{it}\" in quotes if that is meant"),
             (Kind::Text { .. }, Value::Bool(it)) => format!(": write \"{it}\" in quotes if that is meant"),
             (Kind::Choice(words), _) => format!(": write {}", one_of(words)),

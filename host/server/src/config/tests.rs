@@ -190,7 +190,7 @@ persistance: {}
         "aegis.yaml:5:47: unknown key \"setings\": did you mean \"settings\"?",
         "aegis.yaml:6:22: there is no guard \"gg\": did you mean \"g\"?",
         "aegis.yaml:8:23: there is no provider \"man\": did you mean \"main\"?",
-        "aegis.yaml:9:18: expected text, and this is a number: write \"80\" in quotes if that is meant",
+        "aegis.yaml:9:18: expected text, and this is a number: write the address, too, for example 127.0.0.1:80",
         "aegis.yaml:10:1: unknown key \"persistance\": did you mean \"persistence\"?",
     ];
     assert_eq!(mistakes(text), expected.join("\n"));

@@ -84,6 +84,10 @@ impl Node {
         }
     }
 
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|it| it.key == key).map(|it| &it.value)
     }
