@@ -69,7 +69,9 @@ codes! {
     STO_FAILED "AEG-STO-001" "the store failed" "It could not be read or written, for example because the disk is full. Nothing was half done." "See the message; make room or mend the disk, and send the request again.";
     STO_LOCKED "AEG-STO-002" "another server has this database" "One server per file: two would hand the same run to the provider twice." "Stop the other one, or give this one a file of its own.";
     STO_NEWER "AEG-STO-003" "the database is newer than this version" "A later version of Aegis wrote it." "Use that version, or a newer one.";
-    STO_DAMAGED "AEG-STO-004" "the database is damaged" "It is not a database of Aegis, or part of it cannot be read." "Restore a backup.";
+    STO_DAMAGED "AEG-STO-004" "the database is damaged" "It is not a database of Aegis, or part of it cannot be read. It was left as it is." "Keep a copy of the file, and restore a backup; or give `persistence.path` another one.";
+    STO_PLACE "AEG-STO-005" "the database cannot be opened there" "The file or its folder is not there, is read-only, or belongs to somebody else." "Give whoever runs Aegis the right to write the file and its folder, or set `persistence.path` to a place where it may.";
+    STO_BUSY "AEG-STO-006" "another program has locked the database" "It holds a lock for longer than this waits. Nothing was half done." "End that program (`fuser FILE` finds it) and send the request again.";
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What can go wrong in a store. Whatever it was, nothing is half done.
 
 use aegis_core::{Code, DecodeError, RunId};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Why a store could not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,13 +26,19 @@ pub enum StoreError {
     /// It is no database of Aegis, or part of it cannot be read.
     #[error("{0}")]
     Damaged(String),
+    /// The file or its folder is not there, or not ours to write.
+    #[error("{0}")]
+    Place(String),
+    /// Another program holds a lock on it.
+    #[error("another program has locked the database for more than 5 seconds: end it, or wait for it, and try again")]
+    Busy,
     /// No room: make some, and do it again.
     #[error("the disk is full: make room, and send the request again")]
     Full,
     /// Only a host creates, moves and claims runs; this store was opened for a command.
     #[error("the store was opened for a command, which does not move runs: only a server does")]
     NotHost,
-    /// Anything else: the folder is missing, the disk fails, somebody holds a lock for too long.
+    /// Anything else: the disk fails, a file is gone.
     #[error("{0}")]
     Io(String),
 }
@@ -47,7 +54,26 @@ impl StoreError {
             StoreError::Locked { .. } => Code::STO_LOCKED,
             StoreError::Newer { .. } => Code::STO_NEWER,
             StoreError::Damaged(_) => Code::STO_DAMAGED,
+            StoreError::Place(_) => Code::STO_PLACE,
+            StoreError::Busy => Code::STO_BUSY,
             StoreError::Full | StoreError::NotHost | StoreError::Io(_) => Code::STO_FAILED,
+        }
+    }
+
+    /// The file at `path` cannot be opened or made.
+    pub(crate) fn place(path: &Path, error: &io::Error) -> StoreError {
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path_is_link = path.is_symlink();
+        let (path, missing) = (path.display(), !folder.is_dir() && error.kind() != ErrorKind::PermissionDenied);
+        let say = |what: &str| StoreError::Place(format!("cannot open {path}: {what}"));
+        match error.kind() {
+            _ if missing => StoreError::Place(format!("there is no folder {}: create it first", folder.display())),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full,
+            ErrorKind::PermissionDenied => say("whoever runs Aegis may not write it, or not create files in its folder"),
+            ErrorKind::ReadOnlyFilesystem => say("it is on a file system that is mounted read-only"),
+            ErrorKind::NotFound if path_is_link => say("it is a link to a file that is not there"),
+            ErrorKind::IsADirectory => say("it is a folder, and should be a file"),
+            _ => say(&error.to_string()),
         }
     }
 

@@ -43,10 +43,13 @@ impl Sqlite {
     /// # Errors
     /// The folder is missing, another host has it, a newer version wrote it, or it is no database of Aegis; then it is unchanged.
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Sqlite, StoreError> {
-        let path = file::create(path.as_ref())?;
+        let path = file::create(path.as_ref(), schema::make)?;
         let lock = (access == Access::Host).then(|| HostLock::take(&path)).transpose()?;
         let mut db = file::connect(&path)?;
         schema::bring_up(&mut db, &path)?;
+        if lock.is_some() {
+            schema::check(&db, &path)?;
+        }
         let host = lock.is_some().then(|| schema::next_host(&db)).transpose()?;
         let link = schema::end_of_ledger(&db)?;
         let stream = link.stream.clone();
@@ -79,12 +82,22 @@ fn gone() -> StoreError {
     StoreError::Io("the store's thread failed on this: a fault in Aegis, the log has more".into())
 }
 
+/// A value that nothing here writes: somebody else did, or the disk.
+fn is_of_another_type(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..))
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::Full,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(format!("the database is damaged: {error}")),
-            Some(ErrorCode::DatabaseBusy) => StoreError::Io("another process has locked the database for more than 5 seconds".into()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                StoreError::Place(format!("the database cannot be written: {error}"))
+            }
+            None if is_of_another_type(&error) => StoreError::Damaged(format!("the database is damaged: {error}")),
             _ => StoreError::Io(format!("the database failed: {error}")),
         }
     }

@@ -3,29 +3,71 @@
 use crate::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The file at `path`, created where there is none, under its one true name: two hosts that reach it by different links
-/// must find the same lock.
-pub(super) fn create(path: &Path) -> Result<PathBuf, StoreError> {
-    open(path)?;
-    path.canonicalize().map_err(|error| StoreError::Io(format!("{}: {error}", path.display())))
+/// The database at `path`, created with `fill` where there is none, under its one true name: two hosts that reach it by
+/// different links must find the same lock.
+///
+/// A new database is made beside its place and put there whole. So an empty file there is one that was lost, and not one that a
+/// crash has left half made: it is refused, and never taken for a new one.
+pub(super) fn create(path: &Path, fill: impl FnOnce(&mut Connection) -> Result<(), StoreError>) -> Result<PathBuf, StoreError> {
+    if is_missing(path) {
+        make(path, fill)?;
+    }
+    let size = open(path, false)?.metadata().map_err(|error| StoreError::place(path, &error))?.len();
+    if size == 0 {
+        let why = "is empty, and a database never is: restore a backup, or delete the file if there was nothing in it";
+        return Err(StoreError::Damaged(format!("{} {why}", path.display())));
+    }
+    path.canonicalize().map_err(|error| StoreError::place(path, &error))
 }
 
-fn open(path: &Path) -> Result<File, StoreError> {
+fn is_missing(path: &Path) -> bool {
+    path.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn make(path: &Path, fill: impl FnOnce(&mut Connection) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let log = beside(path, "-wal");
+    if log.metadata().is_ok_and(|it| it.len() > 0) {
+        let why = "is gone, and what was written last is still beside it";
+        return Err(StoreError::Damaged(format!("{} {why} ({}): restore both, or delete that one, too", path.display(), log.display())));
+    }
+    let new = beside(path, &format!(".new-{}", std::process::id()));
+    let clear = || ["", "-journal"].iter().for_each(|end| drop(std::fs::remove_file(beside(&new, end))));
+    clear();
+    let made = open(&new, true).and_then(|_| connect(&new)).and_then(|mut db| fill(&mut db)).and_then(|()| put(&new, path));
+    clear();
+    made
+}
+
+/// Puts it where nobody else has put one meanwhile.
+fn put(new: &Path, path: &Path) -> Result<(), StoreError> {
+    let put = std::fs::hard_link(new, path);
+    match put {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        // Some file systems have no hard links.
+        Err(_) => std::fs::rename(new, path).map_err(|error| StoreError::place(path, &error)),
+        Ok(()) => {
+            tracing::info!(path = %path.display(), "there was no database: made a new one");
+            Ok(())
+        }
+    }
+}
+
+fn open(path: &Path, create: bool) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(create).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| {
-        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-        match folder {
-            Some(folder) if !folder.is_dir() => StoreError::Io(format!("there is no folder {}: create it first", folder.display())),
-            _ => StoreError::Io(format!("cannot open {}: {error}", path.display())),
-        }
-    })
+    options.open(path).map_err(|error| StoreError::place(path, &error))
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// A connection that writes, beside other processes that may do so too.
@@ -55,11 +97,9 @@ pub(super) struct HostLock {
 impl HostLock {
     /// Takes `PATH.lock`, and leaves the process id in it for the message of the next one.
     pub(super) fn take(path: &Path) -> Result<HostLock, StoreError> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".lock");
-        let beside = PathBuf::from(beside);
-        let failed = |error: std::io::Error| StoreError::Io(format!("{}: {error}", beside.display()));
-        let mut file = open(&beside)?;
+        let beside = beside(path, ".lock");
+        let failed = |error: std::io::Error| StoreError::place(&beside, &error);
+        let mut file = open(&beside, true)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: path.into(), by: holder(&mut file) }),

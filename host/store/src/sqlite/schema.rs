@@ -2,7 +2,7 @@
 
 use crate::StoreError;
 use aegis_core::{Digest, Link};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use std::path::Path;
 
 /// `AEGI`, in the header of every database of Aegis.
@@ -71,13 +71,20 @@ const STEPS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
 "];
 
+/// What a new database begins with.
+pub(super) fn make(db: &mut Connection) -> Result<(), StoreError> {
+    db.execute_batch("PRAGMA page_size = 4096; PRAGMA synchronous = FULL;")?;
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    climb(&step, 0)?;
+    Ok(step.commit()?)
+}
+
 /// Makes sure that this is a database of Aegis of the newest version.
 pub(super) fn bring_up(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     // Looking comes before anything that would write.
     look(db, path)?;
     db.execute_batch(
-        "PRAGMA page_size = 4096;
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;          -- group commit makes it free
          PRAGMA wal_autocheckpoint = 1000;
          PRAGMA foreign_keys = ON;",
@@ -85,6 +92,11 @@ pub(super) fn bring_up(db: &mut Connection, path: &Path) -> Result<(), StoreErro
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster since.
     let version = look(&step, path)?;
+    climb(&step, version)?;
+    Ok(step.commit()?)
+}
+
+fn climb(step: &Connection, version: u32) -> Result<(), StoreError> {
     for script in STEPS.iter().skip(version as usize) {
         step.execute_batch(script)?;
     }
@@ -92,16 +104,33 @@ pub(super) fn bring_up(db: &mut Connection, path: &Path) -> Result<(), StoreErro
         step.pragma_update(None, "application_id", APPLICATION)?;
         step.pragma_update(None, "user_version", STEPS.len() as i64)?;
     }
-    Ok(step.commit()?)
+    Ok(())
+}
+
+/// Bytes of the largest database that is looked through before a host starts, which takes a few milliseconds. In a larger one,
+/// damage shows when what is damaged is read.
+const LOOKED_THROUGH: u64 = 16 << 20;
+
+/// Looks for damage.
+pub(super) fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    if path.metadata().is_ok_and(|it| it.len() > LOOKED_THROUGH) {
+        return Ok(());
+    }
+    let fault: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    match fault.as_str() {
+        "ok" => Ok(()),
+        _ => Err(StoreError::Damaged(format!("{} is damaged: {}", path.display(), fault.replace('\n', " ")))),
+    }
 }
 
 /// The version that is there, 0 for an empty file.
 fn look(db: &Connection, path: &Path) -> Result<u32, StoreError> {
     let foreign = || StoreError::Damaged(format!("{} is no database of Aegis: give another path, or restore a backup", path.display()));
     let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application = number("application_id").map_err(|error| match StoreError::from(error) {
-        StoreError::Damaged(_) => foreign(),
-        other => other,
+    let application = number("application_id").map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => foreign(),
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged(format!("{} is damaged: {error}", path.display())),
+        _ => error.into(),
     })?;
     let version = number("user_version")?;
     let empty = || db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0));
