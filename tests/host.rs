@@ -192,6 +192,21 @@ pub(crate) fn aegis(folder: &Path) -> Command {
     command
 }
 
+/// What `command` has said when it has ended by itself, as it should soon.
+pub(crate) fn ends(mut command: Command) -> Output {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut ended = None;
+    while ended.is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+        ended = child.try_wait().expect("our child");
+    }
+    drop(child.kill());
+    let output = child.wait_with_output().expect("our child");
+    assert!(ended.is_some(), "{command:?} does not end: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
 /// A port that nobody uses at the moment.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has free ports").port()

@@ -2,10 +2,13 @@
 //! the host but the kit, which builds guards.
 
 mod cli;
+mod configuration;
 mod durability;
 mod guards;
 mod host;
 mod house;
+mod input;
+mod machine;
 mod page;
 mod provider;
 mod walkthrough;
