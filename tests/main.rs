@@ -6,6 +6,7 @@ mod configuration;
 mod durability;
 mod guards;
 mod host;
+mod hostile;
 mod house;
 mod input;
 mod machine;

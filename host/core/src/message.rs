@@ -82,6 +82,16 @@ impl Message {
             .chain(self.refusal.iter().map(|it| PartView::Text(it)))
     }
 
+    /// One of [`Message::parts`], without looking at those before it.
+    pub fn part(&self, index: usize) -> Option<PartView<'_>> {
+        let (count, part) = match &self.content {
+            Content::None => (0, None),
+            Content::Text(text) => (1, (index == 0).then_some(PartView::Text(text))),
+            Content::Parts(parts) => (parts.len(), parts.get(index).map(Part::view)),
+        };
+        if index == count { self.refusal.as_deref().map(PartView::Text) } else { part }
+    }
+
     /// The text at part `index`, for an edit; `None` when there is no such part or it is no text.
     pub fn text_mut(&mut self, index: usize) -> Option<&mut String> {
         let (count, part) = match &mut self.content {

@@ -133,6 +133,58 @@ impl Report {
     pub fn of(verdict: Verdict) -> Report {
         Report { verdict, findings: vec![], labels: vec![], memory: None }
     }
+
+    /// Whether it may be kept: all of it but the edits goes into every later checkpoint of its run, most of it into the ledger
+    /// and before people. So a run grows by no more than a few hundred KiB with each guard that is asked.
+    pub(crate) fn check(&self) -> Result<(), ReportError> {
+        most("findings", self.findings.len(), FINDINGS)?;
+        self.findings.iter().try_for_each(|it| text("bytes in a finding's rule", &it.rule, RULE))?;
+        most("labels", self.labels.len(), LABELS)?;
+        for label in &self.labels {
+            text("bytes in a label's name", &label.key, LABEL_KEY)?;
+            text("bytes in a label", &label.value, LABEL_VALUE)?;
+        }
+        text("bytes in its memory", self.memory.as_deref().unwrap_or_default(), MEMORY)?;
+        match &self.verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Sanitize(edits) => most("edits", edits.len(), EDITS),
+            Verdict::Block(why) => text("bytes in its reason", why, WORDS),
+            Verdict::RequireApproval(question) => question.check(),
+        }
+    }
+}
+
+impl Question {
+    fn check(&self) -> Result<(), ReportError> {
+        text("bytes in its prompt", &self.prompt, WORDS)?;
+        most("approvers in its question", self.approvers.len(), APPROVERS)?;
+        most("people required by its question", self.required as usize, APPROVERS)
+    }
+}
+
+const FINDINGS: usize = 4_096;
+/// Bytes of the name of a rule.
+const RULE: usize = 128;
+const EDITS: usize = 16_384;
+const LABELS: usize = 32;
+/// Bytes.
+const LABEL_KEY: usize = 128;
+/// Bytes.
+const LABEL_VALUE: usize = 4 << 10;
+/// Bytes.
+const MEMORY: usize = 64 << 10;
+/// Bytes of what people are told: the reason for a block, a question's prompt.
+const WORDS: usize = 8 << 10;
+/// Approvers in one question, and people that it may require.
+const APPROVERS: usize = 64;
+
+fn most(what: &'static str, size: usize, most: usize) -> Result<(), ReportError> {
+    if size <= most { Ok(()) } else { Err(ReportError::Large { what, size, most }) }
+}
+
+fn text(what: &'static str, text: &str, bytes: usize) -> Result<(), ReportError> {
+    most(what, text.len(), bytes)?;
+    if text.contains('\0') { Err(ReportError::Nul) } else { Ok(()) }
 }
 
 /// What makes a report worthless: its guard has failed ([`crate::GuardFailure::Contract`]).
@@ -165,6 +217,16 @@ pub enum ReportError {
     /// An approver that cannot be one, or too few of them for the number required.
     #[error("the question cannot be answered: {0}")]
     Question(String),
+    /// More than a run may keep of one report.
+    #[error("{size} {what}: at most {most} are allowed")]
+    Large {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        size: usize,
+        /// How much is allowed.
+        most: usize,
+    },
     /// Stores and terminals cannot carry U+0000.
     #[error("a text may not contain U+0000")]
     Nul,

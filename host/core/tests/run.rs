@@ -1,9 +1,9 @@
 //! Facts about runs that the simulated world is too coarse for, each told once.
 
 use aegis_core::{
-    Answer, ApprovalId, ApprovalRule, Approver, Backoff, Choice, Digest, Edit, Event, Fact, Guard, Message, Mode, OnFailure, OnUnknown,
-    Outcome, Phase, Place, Plan, Principal, PrincipalRole, Question, Refused, Report, ReportError, Request, Role, Run, RunId, Scope, Stage,
-    Stages, Status, Time, Tool, ToolCall, Usage, Verdict, Want, replay,
+    Answer, ApprovalId, ApprovalRule, Approver, Backoff, Choice, Content, Digest, Edit, Event, Fact, Finding, Guard, GuardFailure, Label,
+    Message, Mode, OnFailure, OnUnknown, Outcome, Part, Phase, Place, Plan, Principal, PrincipalRole, Question, Refused, Report,
+    ReportError, Request, Role, Run, RunId, Scope, Stage, Stages, Status, Time, Tool, ToolCall, Usage, Verdict, Want, replay,
 };
 
 const NOW: Time = Time(1_000);
@@ -154,6 +154,87 @@ fn edits_that_do_not_fit_together_are_refused_and_change_nothing() {
     let mut run = before(Stage::Ingress);
     judge(&mut run, Verdict::Sanitize(vec![edit(part(1), 3, 6, "LLO"), edit(part(1), 0, 1, "Hey, h"), edit(part(0), 0, 2, "stay")]));
     assert_eq!((run.text(part(1)), run.text(part(0))), (Some("Hey, héLLO"), Some("stay good")));
+}
+
+fn report(run: &mut Run, report: Report) -> bool {
+    let Want::Guard(input) = run.wants() else { panic!("it wants {:?}", run.wants()) };
+    let step = input.step;
+    run.handle(Event::Judged { step, result: Ok(report) }, NOW).expect("it fits");
+    !matches!(run.phase(), Phase::Done(Outcome::Blocked { failure: Some(GuardFailure::Contract(_)), .. }))
+}
+
+/// Each limit with the most that is allowed, and with one more.
+#[test]
+fn a_report_that_is_too_much_to_keep_makes_its_guard_a_failed_one() {
+    let x = |bytes: usize| "x".repeat(bytes);
+    let allow = || Report::of(Verdict::Allow);
+    let finding = |rule: String| Finding { rule, at: part(1), start: 0, end: 1, score: None };
+    let label = |key: String, value: String| Label { key, value };
+    let ask = |prompt: String, approvers: usize, required: u32| {
+        Report::of(Verdict::RequireApproval(Question { prompt, approvers: vec!["team:risk".into(); approvers], required }))
+    };
+    let edits = |count: u32| Verdict::Sanitize((0..count).map(|n| edit(part(1), n, n, "")).collect());
+    type Sized<'a> = (&'a str, usize, &'a dyn Fn(usize) -> Report);
+    let cases: [Sized<'_>; 9] = [
+        ("findings", 4_096, &|n| Report { findings: vec![finding(x(1)); n], ..allow() }),
+        ("rule", 128, &|n| Report { findings: vec![finding(x(n))], ..allow() }),
+        ("labels", 32, &|n| Report { labels: vec![label(x(1), x(1)); n], ..allow() }),
+        ("label's name", 128, &|n| Report { labels: vec![label(x(n), x(1))], ..allow() }),
+        ("label", 4_096, &|n| Report { labels: vec![label(x(1), x(n))], ..allow() }),
+        ("memory", 65_536, &|n| Report { memory: Some(x(n)), ..allow() }),
+        ("prompt", 8_192, &|n| ask(x(n), 0, 0)),
+        ("approvers", 64, &|n| ask(x(1), n, 0)),
+        ("required", 64, &|n| ask(x(1), 1, n as u32)),
+    ];
+    for (what, most, sized) in cases {
+        assert!(report(&mut before(Stage::Ingress), sized(most)), "{most} {what}");
+        assert!(!report(&mut before(Stage::Ingress), sized(most + 1)), "{} {what}", most + 1);
+    }
+    let long = || Request { messages: vec![Message::text(Role::User, x(20_000)); 2], ..Request::default() };
+    for (count, fits) in [(16_384, true), (16_385, false)] {
+        let mut run = create(plan(&[(Stage::Ingress, guard("g"))]), long()).expect("a good plan");
+        assert_eq!(report(&mut run, Report::of(edits(count))), fits, "{count} edits");
+    }
+    assert!(report(&mut before(Stage::Ingress), Report::of(Verdict::Block(x(8_192)))), "a reason may be long");
+    assert!(!report(&mut before(Stage::Ingress), Report::of(Verdict::Block(x(8_193)))), "but not that long");
+}
+
+#[test]
+fn no_text_of_a_report_carries_a_nul() {
+    let nul = || "a\0b".to_string();
+    let allow = || Report::of(Verdict::Allow);
+    for bad in [
+        Report { findings: vec![Finding { rule: nul(), at: part(1), start: 0, end: 1, score: None }], ..allow() },
+        Report { labels: vec![Label { key: nul(), value: String::new() }], ..allow() },
+        Report { labels: vec![Label { key: "k".into(), value: nul() }], ..allow() },
+        Report { memory: Some(nul()), ..allow() },
+        Report::of(Verdict::Block(nul())),
+        Report::of(Verdict::RequireApproval(Question { prompt: nul(), ..Question::default() })),
+    ] {
+        assert!(!report(&mut before(Stage::Ingress), bad.clone()), "{bad:?}");
+    }
+}
+
+/// One large part that is no text is shown to guards as JSON; thousands of findings in it, or of edits in one text, must not cost
+/// thousands of times its size.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that it takes no time is what is tested")]
+fn thousands_of_findings_and_edits_cost_little_more_than_one() {
+    let begin = std::time::Instant::now();
+    let large = serde_json::json!({"type": "file", "file": "x".repeat(8 << 20)});
+    let messages = vec![
+        Message { content: Content::Parts(vec![Part::Other(large)]), ..Message::text(Role::User, "") },
+        Message::text(Role::User, "y".repeat(8 << 20)),
+    ];
+    let begin_with = || create(plan(&[(Stage::Ingress, guard("g"))]), Request { messages: messages.clone(), ..Request::default() });
+    let findings = (0..4_096).map(|n| Finding { rule: "r".into(), at: part(0), start: n, end: n + 1, score: None }).collect();
+    assert!(report(&mut begin_with().expect("a good plan"), Report { findings, ..Report::of(Verdict::Allow) }));
+    let edits = (0..16_384).map(|n| edit(part(1), 2 * n, 2 * n + 1, "")).collect();
+    let mut run = begin_with().expect("a good plan");
+    assert!(report(&mut run, Report::of(Verdict::Sanitize(edits))));
+    assert_eq!(run.text(part(1)).map(str::len), Some((8 << 20) - 16_384));
+    let took = begin.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
 }
 
 #[test]

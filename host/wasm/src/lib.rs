@@ -15,6 +15,7 @@ mod manifest;
 mod schema;
 mod snapshot;
 mod wasi;
+mod weight;
 
 pub use engine::{Options, Sandbox, SandboxError};
 pub use guard::LoadedGuard;
@@ -24,3 +25,4 @@ pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
 pub use load::{LoadError, Progress, Source};
 pub use manifest::{Manifest, ManifestError};
+pub use weight::Heavy;

@@ -10,6 +10,7 @@ use crate::health::Counters;
 use crate::imports::{self, Kind, Outside};
 use crate::limits::Limits;
 use crate::manifest::{Manifest, ManifestError};
+use crate::weight::{Heavy, weigh};
 use crate::{schema, snapshot};
 use aegis_core::{Code, Digest, GuardFailure};
 use serde_json::Value;
@@ -61,6 +62,9 @@ pub enum LoadError {
         /// Bytes allowed.
         most: usize,
     },
+    /// More in it than may be compiled.
+    #[error(transparent)]
+    Heavy(#[from] Heavy),
     /// A core module.
     #[error("it is a WebAssembly module, not a component: make it one with `aegis guard build FILE`")]
     Module,
@@ -99,7 +103,9 @@ impl LoadError {
     /// The code that goes with it.
     pub fn code(&self) -> Code {
         match self {
-            LoadError::Large { .. } | LoadError::Module | LoadError::NoComponent | LoadError::Gave(_) => Code::GRD_LOAD,
+            LoadError::Large { .. } | LoadError::Heavy(_) | LoadError::Module | LoadError::NoComponent | LoadError::Gave(_) => {
+                Code::GRD_LOAD
+            }
             LoadError::Imports(_) => Code::GRD_IMPORT,
             LoadError::NoScanner(_) | LoadError::Compile(_) | LoadError::Manifest(_) => Code::GRD_CONTRACT,
             LoadError::Settings(_) => Code::GRD_SETTINGS,
@@ -191,6 +197,7 @@ fn admit(bytes: &[u8], limits: &Limits) -> Result<Outside, LoadError> {
     if !outside.exported("scanner").is_some_and(|version| version.starts_with("0.1.")) {
         return Err(LoadError::NoScanner(outside.exports));
     }
+    weigh(bytes)?;
     Ok(outside)
 }
 

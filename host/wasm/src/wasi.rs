@@ -19,6 +19,8 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 
 /// At most so many random bytes in one call.
 const RANDOM_BYTES: u64 = 1 << 20;
+/// At most so many open handles: they take the host's memory, which no limit of the guard's own memory counts.
+const HANDLES: usize = 1_000;
 
 /// What a guard's clock and randomness follow from.
 #[derive(Clone, Copy)]
@@ -50,7 +52,9 @@ pub(crate) struct Wasi {
 impl Wasi {
     pub(crate) fn new(moment: Moment, log: usize) -> Wasi {
         let log = Log { kept: Arc::default(), limit: log };
-        Wasi { ctx: context(moment, &log), table: ResourceTable::new(), log }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        Wasi { ctx: context(moment, &log), table, log }
     }
 
     /// Goes on at another moment; handles stay.

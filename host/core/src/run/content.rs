@@ -4,6 +4,7 @@ use super::{Call, Input, Label, Run, approvers::required};
 use crate::{Edit, Guard, Message, PartView, Place, Report, ReportError, Role, Scope, Stage, Verdict, unreachable};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::{BTreeMap, btree_map};
 
 /// What guards are handed, and what they may touch.
 impl Run {
@@ -85,9 +86,15 @@ impl Run {
 
     /// Checks a report and turns its places into those of the whole conversation.
     pub(super) fn place(&self, mut report: Report, stage: Stage, guard: &Guard, view: &[usize]) -> Result<Report, ReportError> {
+        report.check()?;
+        let mut texts = BTreeMap::new(); // thousands of findings in one large part must not write out its JSON each
         for finding in &mut report.findings {
             finding.at = whole_place(finding.at, view)?;
-            self.check_range(finding.at, finding.start, finding.end)?;
+            let text = match texts.entry(finding.at) {
+                btree_map::Entry::Occupied(it) => it.into_mut(),
+                btree_map::Entry::Vacant(it) => it.insert(self.seen(finding.at).ok_or(ReportError::NoText(finding.at))?),
+            };
+            check_range(text, finding.at, finding.start, finding.end)?;
             if let Some(score) = finding.score.filter(|score| !(0.0..=1.0).contains(score)) {
                 return Err(ReportError::Score(score));
             }
@@ -113,9 +120,9 @@ impl Run {
         let mut sorted: Vec<&Edit> = edits.iter().collect();
         sorted.sort_by_key(|edit| (edit.at, edit.start, edit.end));
         for edit in &sorted {
-            self.check_range(edit.at, edit.start, edit.end)?;
+            let text = self.text(edit.at).ok_or(ReportError::NoText(edit.at))?;
+            check_range(text, edit.at, edit.start, edit.end)?;
             match () {
-                _ if self.text(edit.at).is_none() => return Err(ReportError::NoText(edit.at)),
                 _ if !self.may_edit(edit.at, stage, view) => return Err(ReportError::Forbidden(edit.at, stage)),
                 _ if edit.text.contains('\0') => return Err(ReportError::Nul),
                 _ => {}
@@ -141,17 +148,11 @@ impl Run {
         }
     }
 
-    pub(super) fn check_range(&self, at: Place, start: u32, end: u32) -> Result<(), ReportError> {
-        let text = self.seen(at).ok_or(ReportError::NoText(at))?;
-        let whole = text.get(start as usize..end as usize).is_some();
-        if whole { Ok(()) } else { Err(ReportError::Range { at, start, end, length: text.len() }) }
-    }
-
     /// What a guard sees at a place of the whole conversation: its text, or of a part of another kind the JSON it came in, where
     /// there may be evidence, but no edits.
     pub fn seen(&self, at: Place) -> Option<Cow<'_, str>> {
         let Place::Part { message, part } = at else { return self.text(at).map(Cow::from) };
-        match self.message(message as usize)?.parts().nth(part as usize)? {
+        match self.message(message as usize)?.part(part as usize)? {
             PartView::Text(text) => Some(text.into()),
             PartView::Other(json) => Some(json.into()),
             PartView::Media { .. } => None,
@@ -165,7 +166,7 @@ impl Run {
             Place::Arguments { message, call } => {
                 self.message(message as usize)?.tool_calls.get(call as usize).map(|it| it.arguments.as_str())
             }
-            Place::Part { message, part } => match self.message(message as usize)?.parts().nth(part as usize)? {
+            Place::Part { message, part } => match self.message(message as usize)?.part(part as usize)? {
                 PartView::Text(text) => Some(text),
                 PartView::Media { .. } | PartView::Other(_) => None,
             },
@@ -182,19 +183,37 @@ impl Run {
         }
     }
 
-    /// Makes edits that were checked. From the back, so that the places of those before stay right.
+    /// Makes edits that were checked: thousands in one text cost no more than writing it once.
     pub(super) fn edit(&mut self, edits: &[Edit]) {
         let mut sorted: Vec<&Edit> = edits.iter().collect();
-        sorted.sort_by_key(|edit| (edit.at, std::cmp::Reverse(edit.start)));
-        for edit in sorted {
-            if let Some(text) = self.text_mut(edit.at) {
-                text.replace_range(edit.start as usize..edit.end as usize, &edit.text);
+        sorted.sort_by_key(|edit| (edit.at, edit.start));
+        for edits in sorted.chunk_by(|a, b| a.at == b.at) {
+            let at = edits[0].at;
+            if let Some(text) = self.text_mut(at) {
+                *text = edited(text, edits);
             }
-            if let Place::Part { message, .. } | Place::Arguments { message, .. } = edit.at {
-                self.revisions[message as usize] += 1;
+            if let Place::Part { message, .. } | Place::Arguments { message, .. } = at {
+                self.revisions[message as usize] += edits.len() as u32;
             }
         }
     }
+}
+
+fn check_range(text: &str, at: Place, start: u32, end: u32) -> Result<(), ReportError> {
+    let whole = text.get(start as usize..end as usize).is_some();
+    if whole { Ok(()) } else { Err(ReportError::Range { at, start, end, length: text.len() }) }
+}
+
+/// A text with edits that do not overlap, sorted by where they begin.
+fn edited(text: &str, edits: &[&Edit]) -> String {
+    let mut out = String::with_capacity(text.len() + edits.iter().map(|it| it.text.len()).sum::<usize>());
+    let mut from = 0;
+    for edit in edits {
+        out.push_str(&text[from..edit.start as usize]);
+        out.push_str(&edit.text);
+        from = edit.end as usize;
+    }
+    out + &text[from..]
 }
 
 fn whole_place(at: Place, view: &[usize]) -> Result<Place, ReportError> {

@@ -1,5 +1,6 @@
 //! The sandbox with guests that are small, hostile or both.
 
+mod hostile;
 mod program;
 
 use aegis_core::*;
@@ -329,25 +330,13 @@ fn inspect_asks_a_guard_what_it_is() {
     assert_eq!(seen.manifest.expect("a manifest").name, "program");
 }
 
-const WASI: &str = "
-    package wasi:random@0.2.0 { interface random { get-random-u64: func() -> u64; } }
-    package wasi:clocks@0.2.0 { interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; } }
-    package wasi:io@0.2.0 {
-      interface error { resource error; }
-      interface streams {
-        use error.{error};
-        variant stream-error { last-operation-failed(error), closed }
-        resource output-stream { blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>; }
-      }
-    }
-    package wasi:cli@0.2.0 { interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; } }";
-
 /// Eight bytes of randomness and of the time as 16 letters, from `configure` (`$c`) and from `scan`.
 #[tokio::test]
 async fn clock_and_randomness_follow_from_the_run() {
-    let imports = r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func $random (result i64)))
-        (import "wasi:clocks/wall-clock@0.2.0" "now" (func $now (param i32)))"#;
-    let more = r#"(global $c (mut i64) (i64.const 0))
+    let more = r#"
+        (import "wasi:random/random@0.2.0" "get-random-u64" (func $random (result i64)))
+        (import "wasi:clocks/wall-clock@0.2.0" "now" (func $now (param i32)))
+        (global $c (mut i64) (i64.const 0))
         (func $letters (param $at i32) (param $n i64) (local $i i32)
           (loop $next
             (i32.store8 (i32.add (local.get $at) (local.get $i)) (i32.add (i32.const 97) (i32.wrap_i64 (i64.and (local.get $n) (i64.const 15)))))
@@ -357,14 +346,7 @@ async fn clock_and_randomness_follow_from_the_run() {
     let scan = "(call $letters (i32.const 4096) (global.get $c)) (call $letters (i32.const 4112) (call $random)) (call $now (i32.const 4160)) \
         (call $letters (i32.const 4128) (i64.load (i32.const 4160))) (i32.store8 (i32.const 516) (i32.const 2)) \
         (i32.store (i32.const 520) (i32.const 4096)) (i32.store (i32.const 524) (i32.const 48)) (i32.const 512)";
-    let lines = "import wasi:random/random@0.2.0; import wasi:clocks/wall-clock@0.2.0;";
-    let program = |more| Program {
-        scan,
-        configure: "(global.set $c (call $random)) (i32.const 256)",
-        more,
-        imports: (imports, WASI, lines),
-        ..Program::default()
-    };
+    let program = |more| Program { scan, configure: "(global.set $c (call $random)) (i32.const 256)", more, ..Program::default() };
     let snapshot = load(program(more).build());
     assert_eq!(snapshot.snapshot(), Ok(()));
     let without: &'static str = format!("{more} (table $t 1 funcref) (func $never (table.set $t (i32.const 0) (ref.null func)))").leak();
@@ -386,22 +368,22 @@ async fn clock_and_randomness_follow_from_the_run() {
 
 #[tokio::test]
 async fn a_flood_of_log_is_bounded_and_harms_nobody() {
-    let imports = r#"(import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))
-        (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))"#;
+    let more = r#"
+        (import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))
+        (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))
+        (global $out (mut i32) (i32.const 0))"#;
     let scan = "(local $out i32) (local $i i32) (local.set $out (call $stdout)) \
         (loop $next (call $write (local.get $out) (i32.const 8192) (i32.const 4096) (i32.const 4096)) \
           (if (i32.load8_u (i32.const 4096)) (then (unreachable))) \
           (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $next (i32.lt_u (local.get $i) (i32.const 200)))) (i32.const 512)";
-    let lines = "import wasi:cli/stdout@0.2.0; import wasi:io/streams@0.2.0;";
-    let flood = load(Program { scan, imports: (imports, WASI, lines), ..Program::default() }.build());
+    let flood = load(Program { scan, more, ..Program::default() }.build());
     assert_eq!(verdict(ask(&flood, "hello").await), Verdict::Allow);
     assert!(flood.imports().contains(&"wasi:cli/stdout@0.2.0".to_string()));
 
     // One that printed in `configure` keeps the handle of its output: no snapshot, and it works all the same.
     let configure = "(global.set $out (call $stdout)) (i32.const 256)";
     let scan = "(call $write (global.get $out) (i32.const 8192) (i32.const 5) (i32.const 4096)) (i32.const 512)";
-    let more = "(global $out (mut i32) (i32.const 0))";
-    let keeps = load(Program { scan, configure, more, imports: (imports, WASI, lines), ..Program::default() }.build());
+    let keeps = load(Program { scan, configure, more, ..Program::default() }.build());
     assert!(keeps.snapshot().expect_err("it holds a handle").contains("handle"));
     assert_eq!(verdict(ask(&keeps, "hello").await), Verdict::Allow);
 }

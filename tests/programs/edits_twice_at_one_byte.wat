@@ -1,0 +1,5 @@
+;; Inserts twice at the same byte.
+(func $scan (param $input i32) (result i32)
+  (call $place (i32.const 8192) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1))
+  (call $place (i32.const 8220) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1))
+  (call $sanitize (i32.const 8192) (i32.const 2)))

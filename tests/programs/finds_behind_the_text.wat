@@ -1,0 +1,4 @@
+;; Finds something behind the end of the text.
+(func $scan (param $input i32) (result i32)
+  (call $place (i32.const 8200) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 999))
+  (call $findings (i32.const 8192) (i32.const 1)) (call $report))

@@ -1,0 +1,2 @@
+;; Names a stage that there is not.
+(data (i32.const 40) "\09")

@@ -1,0 +1,2 @@
+;; Has 90 memories.
+%repeat 90 (memory 1)

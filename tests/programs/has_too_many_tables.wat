@@ -1,0 +1,2 @@
+;; Has 90 tables.
+%repeat 90 (table 1 funcref)

@@ -1,0 +1,2 @@
+;; Has 100 000 functions.
+%repeat 100000 (func)

@@ -1,0 +1,2 @@
+;; Is a core module, not a component.
+(module)

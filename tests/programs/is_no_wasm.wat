@@ -1,0 +1,2 @@
+;; Is a shell script.
+(module binary "#!/bin/sh\necho hello\n")

@@ -1,0 +1,4 @@
+;; Throws an exception that nobody catches.
+(tag $oops)
+(func $scan (param $input i32) (result i32)
+  (throw $oops))

@@ -1,0 +1,2 @@
+;; Traps after `scan`, when its answer was read.
+(func $scan_done (param $report i32) (unreachable))

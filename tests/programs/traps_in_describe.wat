@@ -1,0 +1,2 @@
+;; Traps in `describe`.
+(func $describe (result i32) (unreachable))

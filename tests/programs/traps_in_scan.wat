@@ -1,0 +1,3 @@
+;; Traps in `scan`.
+(func $scan (param $input i32) (result i32)
+  (unreachable))
