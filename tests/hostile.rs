@@ -148,13 +148,14 @@ fn watched(programs: &[Program], folder: &Path) -> String {
     with(&guards, &format!("  crowd: {{provider: fake, pipeline: {{ingress: [{}]}}}}\n", names.join(", ")))
 }
 
-/// Resident KiB and open files of the host.
+/// Resident KiB and open files of the host, without the connections of its clients, which come and go.
 fn uses(host: &Host) -> (usize, usize) {
     let process = PathBuf::from(format!("/proc/{}", host.pid()));
     let status = std::fs::read_to_string(process.join("status")).expect("it runs");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     let kib = resident.trim().trim_end_matches(" kB").parse().expect("a number");
-    (kib, std::fs::read_dir(process.join("fd")).expect("it runs").count())
+    let files = std::fs::read_dir(process.join("fd")).expect("it runs").flatten().filter_map(|it| std::fs::read_link(it.path()).ok());
+    (kib, files.filter(|it| !it.to_string_lossy().starts_with("socket:")).count())
 }
 
 async fn crowd(host: &Host, runs: usize) {

@@ -19,6 +19,9 @@ pub struct Limits {
     pub load_time: Duration,
     /// All of one load by the clock: compiling a large component takes most of it.
     pub compile_time: Duration,
+    /// Bytes by which this process may grow while it loads the guard: a compiler takes a kilobyte and more for each local that is
+    /// alive in each block, and a few lines of a component can have millions of those. Watched on Linux only.
+    pub compile_memory: usize,
     /// Bytes of the component.
     pub component: usize,
     /// Bytes of linear memory, all memories of one instance together.
@@ -44,6 +47,7 @@ impl Default for Limits {
             time: Duration::from_millis(50),
             load_time: Duration::from_secs(10),
             compile_time: Duration::from_secs(300),
+            compile_memory: 2 << 30,
             component: 64 << 20,
             memory: 64 << 20,
             input: 4 << 20,

@@ -122,17 +122,18 @@ impl Sandbox {
     /// Loads a guard. Blocks for as long as it takes to compile it (up to some ten seconds for large runtimes), so call it
     /// off the executor; `progress` is called on this thread.
     ///
-    /// A compilation that runs out of its time cannot be stopped: its thread is left to itself, and its result dropped.
+    /// A compilation that runs out of its time or memory cannot be stopped: its thread is left to itself, and its result dropped.
+    /// So whoever loads a guard that gave up should end soon, as the server does at its start.
     pub fn load(&self, source: Source, progress: &dyn Fn(Progress)) -> Result<Arc<LoadedGuard>, LoadError> {
         let shared = self.shared.clone();
-        in_time(source.limits.compile_time, progress, move |progress| Loading::new(shared, source, progress)?.load().map(Arc::new))
+        in_bounds(&source.limits.clone(), progress, move |progress| Loading::new(shared, source, progress)?.load().map(Arc::new))
     }
 
     /// Compiles a component and asks it what it is, without settings.
     pub(crate) fn describe(&self, bytes: Vec<u8>, limits: Limits) -> Result<Manifest, LoadError> {
         let shared = self.shared.clone();
         let source = Source { name: "inspected".into(), bytes: bytes.into(), settings: Value::Null, limits };
-        in_time(source.limits.compile_time, &|_| (), move |progress| Loading::new(shared, source, progress)?.describe())
+        in_bounds(&source.limits.clone(), &|_| (), move |progress| Loading::new(shared, source, progress)?.describe())
     }
 }
 
@@ -143,13 +144,16 @@ enum Told<T> {
     Done(Result<T, LoadError>),
 }
 
-/// Does `work` on a thread of its own, and waits for it no longer than `time`.
-fn in_time<T: Send + 'static>(
-    time: Duration,
+/// How often the memory of a load is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Does `work` on a thread of its own, and waits for it no longer than its time, and no longer than there is memory.
+fn in_bounds<T: Send + 'static>(
+    limits: &Limits,
     progress: Tell<'_>,
     work: impl FnOnce(Tell<'_>) -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    let end = Instant::now() + time;
+    let (end, most) = (Instant::now() + limits.compile_time, resident().saturating_add(limits.compile_memory));
     let (tell, told) = mpsc::channel();
     let work = move || {
         let result = work(&|step| drop(tell.send(Told::Progress(step)))); // nobody listens any more when the time was up
@@ -157,13 +161,22 @@ fn in_time<T: Send + 'static>(
     };
     thread().spawn(work).map_err(|_| NO_THREAD)?;
     loop {
-        match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        let left = end.saturating_duration_since(Instant::now());
+        match told.recv_timeout(left.min(LOOK)) {
             Ok(Told::Progress(step)) => progress(step),
             Ok(Told::Done(result)) => return result,
-            Err(mpsc::RecvTimeoutError::Timeout) => return Err(LoadError::Gave("takes too long")),
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(LoadError::Gave("broke the compiler")),
+            Err(mpsc::RecvTimeoutError::Timeout) if resident() > most => return Err(LoadError::Gave("takes too much memory")),
+            Err(mpsc::RecvTimeoutError::Timeout) if left <= LOOK => return Err(LoadError::Gave("takes too long")),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
     }
+}
+
+/// Bytes of memory that this process occupies; 0 where that cannot be told.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
+    pages.map_or(0, |pages: usize| pages.saturating_mul(4096)) // pages are never smaller
 }
 
 const NO_THREAD: LoadError = LoadError::Gave("needs a thread, and there is none to be had");

@@ -119,6 +119,7 @@ impl Program {
             Program::Sleeps => Ends::Fails("AEG-GRD-008", "time"),
             Program::Exits => Ends::Fails("AEG-GRD-007", "exit"),
             Program::PutsTheInputOverItself => Ends::Judges("Allow"),
+            Program::IsSlowToCompile => Ends::Judges("Allow"),
             Program::KeepsState => Ends::Judges("Allow"),
             Program::HasDeepBlocks => Ends::Judges("Allow"),
             Program::Throws => Ends::Fails("AEG-GRD-002", "thrown"),

@@ -97,3 +97,16 @@ async fn beside_every_hostile_guest_others_judge_as_ever() {
         assert_eq!(ask(&honest, TEXT).await, Ok(Report::of(Verdict::Allow)), "after {}", program.name());
     }
 }
+
+/// What compiles it is left to itself: it ends by itself after some seconds.
+#[test]
+fn a_guard_that_takes_the_compiler_too_long_or_too_much_is_given_up() {
+    let mut slow = hostile(Program::IsSlowToCompile);
+    slow.limits.compile_time = Duration::from_millis(300);
+    let begin = Instant::now();
+    assert_eq!(SANDBOX.load(slow, &|_| ()).err(), Some(LoadError::Gave("takes too long")));
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let mut large = hostile(Program::IsSlowToCompile);
+    large.limits.compile_memory = 0;
+    assert_eq!(SANDBOX.load(large, &|_| ()).err(), Some(LoadError::Gave("takes too much memory")));
+}
