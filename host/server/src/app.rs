@@ -147,6 +147,11 @@ impl App {
         &self.metrics
     }
 
+    /// The same as text, for Prometheus.
+    pub fn counted(&self) -> String {
+        self.metrics.encode(self.store.transactions())
+    }
+
     /// How it is reached, and its limits.
     pub fn settings(&self) -> &ServerSettings {
         &self.settings

@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -42,6 +43,7 @@ pub struct Metrics {
     scan_seconds: Family<ByGuard, Histogram>,
     calls: Family<ByResult, Counter>,
     commit_seconds: Histogram,
+    transactions: Counter,
     requests: Family<ByRequest, Counter>,
     connections: Gauge,
 }
@@ -55,6 +57,7 @@ impl Default for Metrics {
             scan_seconds: Family::<ByGuard, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(10e-6, 4.0, 9))),
             calls: Family::default(),
             commit_seconds: Histogram::new(exponential_buckets(100e-6, 4.0, 9)),
+            transactions: Counter::default(),
             requests: Family::default(),
             connections: Gauge::default(),
         };
@@ -63,6 +66,11 @@ impl Default for Metrics {
         it.registry.register("guard_scan_seconds", "How long guards take, waiting for a place included", it.scan_seconds.clone());
         it.registry.register("provider_calls", "Provider calls by provider and by what came of them", it.calls.clone());
         it.registry.register("store_commit_seconds", "How long a commit takes until it is durable", it.commit_seconds.clone());
+        it.registry.register(
+            "store_transactions",
+            "Transactions with the disk; commits that come together share one",
+            it.transactions.clone(),
+        );
         it.registry.register("http_requests", "HTTP requests by method, path and status", it.requests.clone());
         it.registry.register("http_connections", "Open connections", it.connections.clone());
         it
@@ -70,8 +78,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// In OpenMetrics' text format.
-    pub fn encode(&self) -> String {
+    /// In OpenMetrics' text format. The store counts its transactions itself, and says here how many there were.
+    pub fn encode(&self, transactions: u64) -> String {
+        self.transactions.inner().store(transactions, Ordering::Relaxed);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("a string takes whatever is written");
         text

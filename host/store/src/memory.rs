@@ -225,6 +225,11 @@ impl Upkeep for Memory {
         Ok(report)
     }
 
+    /// There is no disk.
+    fn transactions(&self) -> u64 {
+        0
+    }
+
     fn describe(&self) -> Description {
         Description { kind: "memory", path: None, stream: self.world().link.stream.clone() }
     }

@@ -245,6 +245,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn commits_that_wait_together_share_a_transaction() {
+        let folder = folder();
+        let host = Arc::new(host(&folder).expect("a database"));
+        let (begin, begun) = oneshot::channel();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let busy = host.clone();
+        let wait = move |_: &mut Batch<'_>| Ok(begin.send(()).is_ok() && told.recv().is_err());
+        let first = tokio::spawn(async move { busy.write(wait).await });
+        begun.await.expect("the writer is at it, and takes nothing else");
+        let before = host.transactions();
+        let create = |n| {
+            let host = host.clone();
+            tokio::spawn(async move { host.run_create(plain(n).commit()).await })
+        };
+        let rest: Vec<_> = (1..=20).map(create).collect();
+        tokio::task::yield_now().await;
+        drop(go_on);
+        assert_eq!(first.await.expect("no panic"), Ok(true));
+        for it in rest {
+            it.await.expect("no panic").expect("a new run");
+        }
+        assert_eq!(host.transactions() - before, 2, "that of the first, and one for all that came meanwhile");
+    }
+
+    #[tokio::test]
     async fn a_panic_is_an_error_and_not_the_end() {
         let folder = folder();
         let host = host(&folder).expect("a database");

@@ -14,6 +14,9 @@ pub trait Upkeep: Send + Sync {
     /// When it cannot be read at all. What is wrong with it is no error but a fault in the report.
     async fn check(&self) -> Result<CheckReport, StoreError>;
 
+    /// Transactions with the disk so far. Commits that wait at the same time share one, and each waits for the disk once.
+    fn transactions(&self) -> u64;
+
     /// What this is.
     fn describe(&self) -> Description;
 }

@@ -33,5 +33,5 @@ pub(super) async fn ready(State(app): State<Shared>) -> Result<&'static str, Api
     (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody)))]
 pub(super) async fn metrics(State(app): State<Shared>, _: Caller) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics().encode())
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.counted())
 }

@@ -101,6 +101,10 @@ impl Upkeep for Moody {
         self.memory.check().await
     }
 
+    fn transactions(&self) -> u64 {
+        self.memory.transactions()
+    }
+
     fn describe(&self) -> Description {
         self.memory.describe()
     }

@@ -21,6 +21,10 @@ impl Upkeep for Sqlite {
         report.await
     }
 
+    fn transactions(&self) -> u64 {
+        self.writer.transactions()
+    }
+
     fn describe(&self) -> Description {
         Description { kind: "sqlite", path: Some(self.path.clone()), stream: self.stream.clone() }
     }

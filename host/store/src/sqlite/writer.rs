@@ -6,6 +6,8 @@ use crate::StoreError;
 use aegis_core::{Link, RunId};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -17,6 +19,7 @@ const BATCH: usize = 512;
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: Option<Sender<Box<dyn Job>>>,
+    transactions: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,13 +59,20 @@ impl Writer {
     /// A thread that owns the database and the lock on it.
     pub(super) fn start(db: Connection, link: Link, lock: Option<HostLock>) -> Result<Writer, StoreError> {
         let (jobs, waiting) = channel();
+        let transactions = Arc::new(AtomicU64::new(0));
+        let counted = transactions.clone();
         let write = move || {
-            serve(db, link, &waiting);
+            serve(db, link, &waiting, &counted);
             drop(lock);
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(write);
         let thread = thread.map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
-        Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Writer { jobs: Some(jobs), transactions, thread: Some(thread) })
+    }
+
+    /// So many have been committed.
+    pub(super) fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
     }
 
     /// Hands over. An error of `work` undoes the whole transaction: what may be refused alone is a value, not an error.
@@ -84,15 +94,16 @@ impl Drop for Writer {
     }
 }
 
-fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Box<dyn Job>>) {
+fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Box<dyn Job>>, transactions: &AtomicU64) {
     while let Ok(first) = waiting.recv() {
         let mut jobs = vec![first];
         jobs.extend(waiting.try_iter().take(BATCH - 1));
         // A panic unwinds through the transaction, which rolls back, and the link is replaced only afterwards: nothing is half done.
         let end = catch_unwind(AssertUnwindSafe(|| transact(&mut db, link.clone(), &mut jobs)));
         let durable = end.unwrap_or_else(|_| Err(super::gone())).map(|next| link = next);
-        if let Err(error) = &durable {
-            tracing::error!(%error, lost = jobs.len(), "the store could not commit");
+        match &durable {
+            Ok(()) => drop(transactions.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => tracing::error!(%error, lost = jobs.len(), "the store could not commit"),
         }
         jobs.into_iter().for_each(|job| job.answer(durable.clone()));
     }
