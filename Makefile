@@ -1,6 +1,7 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
-# One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once.
-.PHONY: dev build test lint examples guards audit setup setup-tests setup-lint
+# One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once;
+# `bench` measures the release.
+.PHONY: dev build test bench lint examples guards audit setup setup-tests setup-lint
 
 AEGIS := target/debug/aegis
 
@@ -15,6 +16,11 @@ test: setup-tests          ## set up what is missing, run every test
 	cargo test --workspace --locked --no-fail-fast
 	cd sdk/rust && cargo test --locked --all-features
 	cd guards && cargo test --locked --workspace
+
+bench: setup               ## build the release, measure it; the tables of docs/performance.md
+	cargo build --release --workspace --locked
+	target/release/runs
+	[ ! -x target/release/scans ] || target/release/scans
 
 examples: build            ## run every example against the real binary
 	for example in examples/*/run.sh; do bash "$$example" || exit 1; done

@@ -33,6 +33,18 @@ fn all_mistakes_of_a_configuration_are_told_at_once_with_their_lines() {
 }
 
 #[test]
+fn the_configuration_of_the_benchmark_is_understood() {
+    let dir = TempDir::new().expect("a temporary folder");
+    let file = root().join("bench/aegis.yaml");
+    let output = aegis(dir.path()).args(["config", "check", "--config"]).arg(file).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    for route in ["bare", "default", "three", "hold", "blocked"] {
+        assert!(told.contains(&format!("{route}: ")), "{route} is missing:\n{told}");
+    }
+}
+
+#[test]
 fn what_later_versions_bring_is_refused_by_name() {
     for (from, to, named) in [
         ("{type: sqlite, path: aegis.db}", "{type: postgres, url: \"secret://env/URL\"}", "postgres"),

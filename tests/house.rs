@@ -41,7 +41,7 @@ fn each_technology_occurs_only_behind_its_door() {
 
 #[test]
 fn every_dependency_version_stands_once_in_the_workspace() {
-    for name in ["core", "kit", "wasm", "store", "provider", "server", "cli", "../tests", "../tests/programs"] {
+    for name in ["core", "kit", "wasm", "store", "provider", "server", "cli", "../tests", "../tests/programs", "../bench"] {
         let path = root().join("host").join(name).join("Cargo.toml");
         let text = std::fs::read_to_string(&path).expect("a manifest");
         let mut dependencies = false;

@@ -1,0 +1,7 @@
+//! What the measuring programs share. No figure is made here: a server to measure, load to put on it, tables to read.
+
+pub mod load;
+pub mod machine;
+pub mod meter;
+pub mod server;
+pub mod table;
