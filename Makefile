@@ -26,6 +26,8 @@ examples: build            ## run every example against the real binary
 	for example in examples/*/run.sh; do bash "$$example" || exit 1; done
 
 guards: build              ## build the standard guards anew
+	$(AEGIS) guard build guards/patterns -o guards/patterns.wasm
+	cd guards && sha256sum patterns.wasm > patterns.wasm.sha256
 	$(AEGIS) guard build guards/sensitive-topic -o guards/sensitive_topic.wasm
 	cd guards && sha256sum sensitive_topic.wasm > sensitive_topic.wasm.sha256
 

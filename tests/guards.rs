@@ -52,23 +52,32 @@ fn includes(told: &Value, expected: &Value) -> bool {
     expected.as_object().is_some_and(|it| it.iter().all(|(key, value)| told[key] == *value))
 }
 
+/// As they are committed, beside their folders.
+const GUARDS: [(&str, &str); 2] = [("patterns", "patterns.wasm"), ("sensitive-topic", "sensitive_topic.wasm")];
+
 #[test]
-fn sensitive_topic_as_committed_and_as_built_anew_keeps_to_its_cases() {
+fn every_guard_as_committed_and_as_built_anew_keeps_to_its_cases() {
     let (guards, dir) = (root().join("guards"), TempDir::new().expect("a temporary folder"));
-    let built = dir.path().join("built.wasm");
-    let (source, out) = (guards.join("sensitive-topic"), built.to_str().expect("text"));
-    let output = aegis(dir.path()).args(["guard", "build", source.to_str().expect("text"), "-o", out]).output().expect("the binary runs");
-    assert!(output.status.success(), "{output:?}");
-    for component in [&guards.join("sensitive_topic.wasm"), &built] {
-        let count = run_cases(component, &source.join("cases"));
-        assert!(count >= 10, "only {count} cases");
+    for (folder, committed) in GUARDS {
+        let (built, source) = (dir.path().join(committed), guards.join(folder));
+        let args = ["guard", "build", source.to_str().expect("text"), "-o", built.to_str().expect("text")];
+        let output = aegis(dir.path()).args(args).output().expect("the binary runs");
+        assert!(output.status.success(), "{output:?}");
+        for component in [&guards.join(committed), &built] {
+            let count = run_cases(component, &source.join("cases"));
+            assert!(count >= 10, "only {count} cases");
+        }
     }
 }
 
 #[test]
-fn the_committed_component_is_the_one_whose_digest_is_committed() {
+fn every_folder_is_a_guard_whose_component_and_its_digest_are_committed() {
     let guards = root().join("guards");
-    let digest = aegis_kit::sha256(&std::fs::read(guards.join("sensitive_topic.wasm")).expect("the component"));
-    let committed = std::fs::read_to_string(guards.join("sensitive_topic.wasm.sha256")).expect("its digest");
-    assert_eq!(committed.split_whitespace().next(), Some(digest.as_str()));
+    let manifests = std::fs::read_dir(&guards).expect("the folder").flatten().filter(|it| it.path().join("Cargo.toml").is_file());
+    assert_eq!(manifests.count(), GUARDS.len());
+    for (_, component) in GUARDS {
+        let digest = aegis_kit::sha256(&std::fs::read(guards.join(component)).expect("the component"));
+        let committed = std::fs::read_to_string(guards.join(format!("{component}.sha256"))).expect("its digest");
+        assert_eq!(committed.split_whitespace().next(), Some(digest.as_str()), "{component}");
+    }
 }

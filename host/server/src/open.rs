@@ -78,7 +78,11 @@ impl OpenError {
 
 /// What `builtin:NAME` stands for.
 pub fn builtin(name: &str) -> Option<&'static [u8]> {
-    (name == "sensitive-topic").then_some(include_bytes!("../../../guards/sensitive_topic.wasm"))
+    match name {
+        "patterns" => Some(include_bytes!("../../../guards/patterns.wasm")),
+        "sensitive-topic" => Some(include_bytes!("../../../guards/sensitive_topic.wasm")),
+        _ => None,
+    }
 }
 
 impl App {

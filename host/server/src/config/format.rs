@@ -12,7 +12,7 @@ use url::Url;
 pub(super) type Wrong = (Code, String);
 
 /// The guards that come with Aegis.
-pub(super) const BUILTIN: &[&str] = &["sensitive-topic"];
+pub(super) const BUILTIN: &[&str] = &["patterns", "sensitive-topic"];
 
 macro_rules! formats {
     ({ $($name:ident $check:expr;)* } checked_only { $($other:ident $check_other:expr;)* }) => {

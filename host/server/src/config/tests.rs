@@ -97,7 +97,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
         ),
         (
             "guardrails: {g: {component: builtin:sensitive}}",
-            "aegis.yaml:1:29: no guard \"sensitive\" comes with Aegis: write builtin:sensitive-topic, or the path of a file",
+            "aegis.yaml:1:29: no guard \"sensitive\" comes with Aegis: write builtin:patterns or builtin:sensitive-topic, or the path of a file",
         ),
         (
             "guardrails: {g: {component: \"oci://x/y@sha256:0\"}}",
@@ -406,4 +406,12 @@ fn the_schema_describes_every_key() {
         undescribed(name, definition, &mut found);
     }
     assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn every_guard_that_may_be_named_comes_with_aegis() {
+    for name in format::BUILTIN {
+        assert!(crate::builtin(name).is_some(), "{name}");
+    }
+    assert!(crate::builtin("other").is_none());
 }

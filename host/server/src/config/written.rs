@@ -50,7 +50,7 @@ pub(super) enum Provider {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Guardrail {
-    /// Its file, relative to the folder of this configuration; or `builtin:sensitive-topic`, the one that comes with Aegis.
+    /// Its file, relative to the folder of this configuration; or `builtin:sensitive-topic` or `builtin:patterns`, which come with Aegis.
     #[schemars(schema_with = "format::component")]
     pub(super) component: String,
     /// SHA-256 of the file: any other refuses to load.
