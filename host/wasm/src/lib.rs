@@ -14,6 +14,7 @@ mod load;
 mod manifest;
 mod schema;
 mod snapshot;
+mod warm;
 mod wasi;
 mod weight;
 
@@ -25,4 +26,5 @@ pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
 pub use load::{LoadError, Progress, Source};
 pub use manifest::{Manifest, ManifestError};
+pub use warm::Warm;
 pub use weight::Heavy;
