@@ -39,7 +39,7 @@ fn the_configuration_of_the_benchmark_is_understood() {
     let output = aegis(dir.path()).args(["config", "check", "--config"]).arg(file).output().expect("the binary runs");
     assert!(output.status.success(), "{}", stderr(&output));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    for route in ["bare", "default", "three", "hold", "blocked"] {
+    for route in ["bare", "default", "three", "hold", "blocked", "patterns"] {
         assert!(told.contains(&format!("{route}: ")), "{route} is missing:\n{told}");
     }
 }
