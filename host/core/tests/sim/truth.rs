@@ -319,7 +319,7 @@ impl Truth {
     }
 
     pub(crate) fn must_be_durable(&self) -> bool {
-        let outside = matches!(self.phase, Phase::Calling { .. } | Phase::Awaiting { .. } | Phase::Done(_));
+        let outside = matches!(self.phase, Phase::Calling { .. } | Phase::Backoff { .. } | Phase::Awaiting { .. } | Phase::Done(_));
         self.entries > self.committed && (outside || self.decided_last)
     }
 
