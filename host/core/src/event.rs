@@ -61,30 +61,78 @@ pub enum GuardFailure {
 }
 
 impl GuardFailure {
-    /// Every [`GuardFailure::kind`] there is.
-    pub const KINDS: [&str; 6] = ["declined", "trap", "timeout", "memory", "output", "contract"];
-
-    /// In one word, for counters and logs. What a guard says of its failure may quote what it was shown, and stays out of them.
-    pub fn kind(&self) -> &'static str {
+    /// Without the guard's words.
+    pub fn kind(&self) -> FailureKind {
         match self {
-            GuardFailure::Declined(_) => "declined",
-            GuardFailure::Trap(_) => "trap",
-            GuardFailure::Timeout => "timeout",
-            GuardFailure::Memory => "memory",
-            GuardFailure::Output => "output",
-            GuardFailure::Contract(_) => "contract",
+            GuardFailure::Declined(_) => FailureKind::Declined,
+            GuardFailure::Trap(_) => FailureKind::Trap,
+            GuardFailure::Timeout => FailureKind::Timeout,
+            GuardFailure::Memory => FailureKind::Memory,
+            GuardFailure::Output => FailureKind::Output,
+            GuardFailure::Contract(_) => FailureKind::Contract,
+        }
+    }
+
+    /// What is said of it beyond its kind.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            GuardFailure::Declined(words) | GuardFailure::Trap(words) | GuardFailure::Contract(words) => Some(words),
+            GuardFailure::Timeout | GuardFailure::Memory | GuardFailure::Output => None,
+        }
+    }
+}
+
+/// How a guard failed, in one word: for the ledger, counters and logs. What a guard says of its failure may quote what it was
+/// shown, and stays out of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "`GuardFailure` says it")]
+pub enum FailureKind {
+    Declined,
+    Trap,
+    Timeout,
+    Memory,
+    Output,
+    Contract,
+}
+
+impl FailureKind {
+    /// All there are.
+    pub const ALL: [FailureKind; 6] = [
+        FailureKind::Declined,
+        FailureKind::Trap,
+        FailureKind::Timeout,
+        FailureKind::Memory,
+        FailureKind::Output,
+        FailureKind::Contract,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        ["declined", "trap", "timeout", "memory", "output", "contract"][self as usize]
+    }
+
+    /// The failure of this kind with these words, where it has any.
+    pub fn saying(self, words: &str) -> GuardFailure {
+        match self {
+            FailureKind::Declined => GuardFailure::Declined(words.into()),
+            FailureKind::Trap => GuardFailure::Trap(words.into()),
+            FailureKind::Timeout => GuardFailure::Timeout,
+            FailureKind::Memory => GuardFailure::Memory,
+            FailureKind::Output => GuardFailure::Output,
+            FailureKind::Contract => GuardFailure::Contract(words.into()),
         }
     }
 
     /// The code that users look it up by.
-    pub fn code(&self) -> Code {
+    pub fn code(self) -> Code {
         match self {
-            GuardFailure::Declined(_) => Code::GRD_DECLINED,
-            GuardFailure::Trap(_) => Code::GRD_TRAP,
-            GuardFailure::Timeout => Code::GRD_TIMEOUT,
-            GuardFailure::Memory => Code::GRD_MEMORY,
-            GuardFailure::Output => Code::GRD_OUTPUT,
-            GuardFailure::Contract(_) => Code::GRD_CONTRACT,
+            FailureKind::Declined => Code::GRD_DECLINED,
+            FailureKind::Trap => Code::GRD_TRAP,
+            FailureKind::Timeout => Code::GRD_TIMEOUT,
+            FailureKind::Memory => Code::GRD_MEMORY,
+            FailureKind::Output => Code::GRD_OUTPUT,
+            FailureKind::Contract => Code::GRD_CONTRACT,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! A run moves by the same function as a replay of its ledger, so a run that its ledger does not explain cannot come about.
 
 use crate::{
-    ApprovalId, Choice, Digest, Finding, GuardFailure, Missing, OnUnknown, Outcome, Phase, Plan, RunId, Stage, Time, Usage, run::Failure,
+    ApprovalId, Choice, Digest, FailureKind, Finding, Missing, OnUnknown, Outcome, Phase, Plan, RunId, Stage, Time, Usage, run::Failure,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -23,7 +23,8 @@ pub struct Entry {
     pub fact: Fact,
 }
 
-/// Something that happened to a run. Digests of content are salted per run.
+/// Something that happened to a run. Digests of content and of guards' words are salted per run: the content can be erased with its
+/// salt, and what is left here verifies as before. What people decide and with which comment stays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fact {
@@ -115,8 +116,8 @@ pub enum Ruling {
     },
     /// `block`.
     Block {
-        /// The guard's reason.
-        why: String,
+        /// Digest of the guard's reason.
+        words: Digest,
     },
     /// `require_approval`.
     RequireApproval {
@@ -124,8 +125,8 @@ pub enum Ruling {
         approval: ApprovalId,
         /// Digest of exactly what is shown.
         digest: Digest,
-        /// What is asked.
-        prompt: String,
+        /// Digest of what is asked.
+        words: Digest,
         /// So many people have to approve.
         required: u32,
         /// From then on it counts as denied.
@@ -134,7 +135,9 @@ pub enum Ruling {
     /// The guard failed.
     Failed {
         /// How.
-        failure: GuardFailure,
+        kind: FailureKind,
+        /// Digest of what is said of it.
+        words: Option<Digest>,
         /// Whether its configuration lets the run go on all the same.
         passed: bool,
     },
@@ -142,8 +145,8 @@ pub enum Ruling {
     Monitored {
         /// A verdict's name, or `failed`.
         said: String,
-        /// Its reason, where it gave one.
-        why: Option<String>,
+        /// Digest of its reason, where it gave one.
+        words: Option<Digest>,
     },
 }
 
@@ -204,14 +207,14 @@ pub(crate) fn advance(plan: &Plan, phase: &Phase, fact: &Fact) -> Option<Phase> 
 }
 
 fn judged(plan: &Plan, stage: Stage, guard: usize, name: &str, ruling: &Ruling) -> Phase {
-    let blocked = |why: String, failure| Phase::Done(Outcome::Blocked { stage, guard: name.into(), why, failure });
+    let blocked = |failure| Phase::Done(Outcome::Blocked { stage, guard: name.into(), failure });
     match ruling {
         Ruling::Allow | Ruling::Sanitize { .. } | Ruling::Monitored { .. } | Ruling::Failed { passed: true, .. } => {
             judging(plan, stage, guard + 1)
         }
-        Ruling::Block { why } => blocked(why.clone(), None),
+        Ruling::Block { .. } => blocked(None),
         // A guard that failed has not looked: nothing it should have judged may pass.
-        Ruling::Failed { failure, passed: false } => blocked(failure.to_string(), Some(failure.clone())),
+        Ruling::Failed { kind, passed: false, .. } => blocked(Some(*kind)),
         Ruling::RequireApproval { approval, required, expires_at, .. } => {
             Phase::Awaiting { stage, guard, approval: *approval, missing: *required, expires_at: *expires_at }
         }

@@ -19,7 +19,7 @@ mod word;
 pub use checkpoint::{ApprovalRow, Checkpoint, Commit, DecodeError};
 pub use code::Code;
 pub use decision::{Approval, Approver, ApproverError, Choice, Decided, Decision, Principal, PrincipalRole, unreachable};
-pub use event::{Answer, Event, GuardFailure, Missing, ProviderFailure, Reply, Usage};
+pub use event::{Answer, Event, FailureKind, GuardFailure, Missing, ProviderFailure, Reply, Usage};
 pub use id::{ApprovalId, Digest, IdError, RunId, Time};
 pub use json::{Strict, once};
 pub use ledger::{Entry, Fact, Finish, LedgerError, Link, Replayed, Ruling, replay};

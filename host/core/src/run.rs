@@ -5,10 +5,11 @@
 mod approvers;
 mod content;
 mod facts;
+mod words;
 
 use crate::ledger::{advance, judging, replay};
 use crate::{
-    Approval, ApprovalId, Approver, Choice, Commit, Decided, Decision, Digest, Edit, Entry, Event, Fact, Guard, GuardFailure, Message,
+    Approval, ApprovalId, Approver, Choice, Commit, Decided, Decision, Digest, Edit, Entry, Event, Fact, FailureKind, Guard, Message,
     Missing, Plan, Principal, PrincipalRole, Reply, ReportError, RunId, Stage, Time, Tool, unreachable,
 };
 use approvers::required;
@@ -92,10 +93,8 @@ pub enum Outcome {
         stage: Stage,
         /// Its name.
         guard: String,
-        /// For the caller.
-        why: String,
-        /// How it failed; none when it judged.
-        failure: Option<GuardFailure>,
+        /// How it failed; none when it judged. [`Run::why_blocked`] has the words.
+        failure: Option<FailureKind>,
     },
     /// A person said no, or nobody said anything in time.
     Denied {
@@ -290,6 +289,8 @@ pub struct Run {
     revisions: Vec<u32>,
     /// Per guard of scope `message`: the revision of each message on which its verdict holds.
     judged: BTreeMap<String, BTreeMap<usize, u32>>,
+    /// What guards said, by the place of the entry that has its digest; erased with the content.
+    words: BTreeMap<u32, String>,
     /// All that happened, in order; the last ones are not committed yet.
     history: Vec<Entry>,
 }
@@ -325,6 +326,7 @@ impl Run {
             memory: BTreeMap::new(),
             approvals: vec![],
             judged: BTreeMap::new(),
+            words: BTreeMap::new(),
             history: vec![],
         };
         for guard in Stage::ALL.iter().flat_map(|stage| run.plan.pipeline.at(*stage)) {

@@ -20,9 +20,9 @@ type Change = (&'static str, &'static str, &'static str);
 const BREAKAGES: &[(&str, &[Change])] = &[
     (
         "a guard that failed lets pass",
-        &[("ledger", "passed: false } => ⟦blocked(failure.to_string(), Some(failure.clone()))⟧", "judging(plan, stage, guard + 1)")],
+        &[("ledger", "passed: false, .. } => ⟦blocked(Some(*kind))⟧", "{ let _ = kind; judging(plan, stage, guard + 1) }")],
     ),
-    ("a block goes on", &[("ledger", "Ruling::Block { why } => ⟦blocked(why.clone(), None)⟧", "judging(plan, stage, guard + 1)")]),
+    ("a block goes on", &[("ledger", "Ruling::Block { .. } => ⟦blocked(None)⟧", "judging(plan, stage, guard + 1)")]),
     ("egress is skipped", &[("ledger", "Stage::ToolCall => ⟦judging(plan, Stage::Egress, 0)⟧", "Phase::Done(Outcome::Completed)")]),
     (
         "tool calls are not judged",
@@ -153,6 +153,10 @@ const BREAKAGES: &[(&str, &[Change])] = &[
         &[("run/content", "memory: ⟦self.memory.get(&guard.name).map(String::as_str)⟧", "self.memory.values().next().map(String::as_str)")],
     ),
     ("other roles are tool results", &[("run/content", "!holds(index) && ⟦self.request.messages[index].role == Role::Tool⟧", "true")]),
+    ("words are not kept", &[("run/words", "⟦self.words.insert(self.history.len() as u32 + 1, words)⟧;", "drop(words)")]),
+    ("words are kept at another entry", &[("run/words", "self.words.insert(⟦self.history.len() as u32 + 1⟧, words)", "1")]),
+    ("the digest of words does not cover them", &[("run/words", "self.salted(&[b\"words\", ⟦words.as_bytes()⟧])", "&words.as_bytes()[..0]")]),
+    ("digests can be guessed", &[("run/approvers", "new_from_slice(⟦&self.salt.0⟧)", "&[0; 32]")]),
     ("what happened is not recorded", &[("run", "⟦self.record(fact)⟧;\n        Ok(())", "drop(fact)")]),
     ("the version stands still", &[("run", "⟦self.version += 1⟧;", "()")]),
     (
@@ -168,8 +172,16 @@ const BREAKAGES: &[(&str, &[Change])] = &[
         "a call is made before it is durable",
         &[(
             "run",
-            "let outside = ⟦matches!(self.phase, Phase::Calling { .. } | Phase::Awaiting { .. } | Phase::Done(_))⟧",
-            "matches!(self.phase, Phase::Awaiting { .. } | Phase::Done(_))",
+            "let outside = ⟦!matches!(self.phase, Phase::Judging { .. })⟧",
+            "!matches!(self.phase, Phase::Judging { .. } | Phase::Calling { .. })",
+        )],
+    ),
+    (
+        "a back-off is forgotten",
+        &[(
+            "run",
+            "let outside = ⟦!matches!(self.phase, Phase::Judging { .. })⟧",
+            "!matches!(self.phase, Phase::Judging { .. } | Phase::Backoff { .. })",
         )],
     ),
     ("a decision is not kept", &[("run", "(outside || ⟦decided⟧)", "false")]),

@@ -325,7 +325,7 @@ impl Driver {
         let result = tokio::time::timeout(patience, guard.loaded.scan(&input)).await.map_err(|_| Trouble::Busy)?;
         self.metrics.scanned(&input.guard.name, result.as_ref().err(), begun.elapsed());
         if let Err(failure) = &result {
-            tracing::warn!(run = %input.run, guard = input.guard.name, stage = input.stage.name(), kind = failure.kind(), "a guard failed");
+            tracing::warn!(run = %input.run, guard = input.guard.name, stage = input.stage.name(), kind = failure.kind().name(), "a guard failed");
         }
         Ok(Event::Judged { step: input.step, result })
     }

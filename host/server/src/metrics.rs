@@ -92,7 +92,7 @@ impl Metrics {
     }
 
     pub(crate) fn scanned(&self, guard: &str, failure: Option<&GuardFailure>, took: Duration) {
-        let result = failure.map_or("judged", GuardFailure::kind);
+        let result = failure.map_or("judged", |failure| failure.kind().name());
         self.scans.get_or_create(&ByResult { name: guard.into(), result }).inc();
         self.scan_seconds.get_or_create(&ByGuard { guard: guard.into() }).observe(took.as_secs_f64());
     }

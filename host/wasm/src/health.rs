@@ -1,6 +1,6 @@
 //! How a guard is doing: counters, no history and no contents.
 
-use aegis_core::{GuardFailure, Report};
+use aegis_core::{FailureKind, GuardFailure, Report};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,14 +33,14 @@ impl Counters {
         self.scans.fetch_add(1, Ordering::Relaxed);
         if let Err(failure) = result {
             let mut failed = self.failed.lock().expect("nobody panics with it");
-            *failed.by_kind.entry(failure.kind()).or_default() += 1;
+            *failed.by_kind.entry(failure.kind().name()).or_default() += 1;
             failed.last = Some(failure.clone());
         }
     }
 
     pub(crate) fn read(&self) -> Health {
         let failed = self.failed.lock().expect("nobody panics with it");
-        let none = GuardFailure::KINDS.map(|kind| (kind, 0));
+        let none = FailureKind::ALL.map(|kind| (kind.name(), 0));
         Health {
             scans: self.scans.load(Ordering::Relaxed),
             failures: none.into_iter().chain(failed.by_kind.clone()).collect(),

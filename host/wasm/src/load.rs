@@ -109,7 +109,7 @@ impl LoadError {
             LoadError::Imports(_) => Code::GRD_IMPORT,
             LoadError::NoScanner(_) | LoadError::Compile(_) | LoadError::Manifest(_) => Code::GRD_CONTRACT,
             LoadError::Settings(_) => Code::GRD_SETTINGS,
-            LoadError::Failed { failure, .. } => failure.code(),
+            LoadError::Failed { failure, .. } => failure.kind().code(),
         }
     }
 }

@@ -59,7 +59,7 @@ impl Run {
         let began = Instant::now();
         let result = guard.scan(&trial.input()).await;
         let took = began.elapsed();
-        let judged = trial.judge(result, now()).map_err(|failure| Failure::new(failure.code(), format!("the guard {failure}")))?;
+        let judged = trial.judge(result, now()).map_err(|failure| Failure::new(failure.kind().code(), format!("the guard {failure}")))?;
         if self.json {
             print_json(&as_json(guard, stage, &judged, took))?
         } else {

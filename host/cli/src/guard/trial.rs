@@ -2,8 +2,8 @@
 //! nobody acts on it.
 
 use aegis_core::{
-    Answer, ApprovalRule, Backoff, Digest, Event, Fact, Guard, GuardFailure, Input, Message, Mode, OnFailure, OnUnknown, Plan, Principal,
-    Report, Request, Role, Ruling, RunId, Scope, Stage, Stages, Time, Tool, ToolCall, Usage, Want,
+    Answer, ApprovalRule, Backoff, Digest, Event, Guard, GuardFailure, Input, Message, Mode, OnFailure, OnUnknown, Plan, Principal,
+    Report, Request, Role, RunId, Scope, Stage, Stages, Time, Tool, ToolCall, Usage, Want,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -90,9 +90,9 @@ impl Trial {
         let (before, report) = (self.0.clone(), result.clone());
         let event = Event::Judged { step: self.input().step, result };
         self.0.handle(event, now).expect("the run has just asked for this");
-        match self.0.history().last().map(|it| &it.fact) {
-            Some(Fact::Judged { ruling: Ruling::Failed { failure, .. }, .. }) => Err(failure.clone()),
-            _ => Ok(Judged { report: report?, before, after: self.0 }),
+        match self.0.history().last().and_then(|it| self.0.failure(it)) {
+            Some(failure) => Err(failure),
+            None => Ok(Judged { report: report?, before, after: self.0 }),
         }
     }
 }

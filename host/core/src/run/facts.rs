@@ -41,10 +41,13 @@ impl Run {
         Fact::Judged { stage, guard: guard.name, component: guard.component, settings: guard.settings, ruling, findings }
     }
 
-    pub(super) fn failed(&self, failure: GuardFailure, guard: &Guard) -> Ruling {
+    pub(super) fn failed(&mut self, failure: GuardFailure, guard: &Guard) -> Ruling {
         match guard.mode {
-            Mode::Monitor => Ruling::Monitored { said: "failed".into(), why: Some(failure.to_string()) },
-            Mode::Enforce => Ruling::Failed { failure, passed: guard.on_failure == OnFailure::Allow },
+            Mode::Monitor => Ruling::Monitored { said: "failed".into(), words: Some(self.say(failure.to_string())) },
+            Mode::Enforce => {
+                let words = failure.words().map(|words| self.say(words.into()));
+                Ruling::Failed { kind: failure.kind(), words, passed: guard.on_failure == OnFailure::Allow }
+            }
         }
     }
 
@@ -59,12 +62,12 @@ impl Run {
                 Verdict::Block(why) => ("block", Some(why)),
                 Verdict::RequireApproval(question) => ("require_approval", Some(question.prompt)),
             };
-            return Ruling::Monitored { said: said.into(), why };
+            return Ruling::Monitored { said: said.into(), words: why.map(|why| self.say(why)) };
         }
         self.labels.extend(report.labels);
         match report.verdict {
             Verdict::Allow => Ruling::Allow,
-            Verdict::Block(why) => Ruling::Block { why },
+            Verdict::Block(why) => Ruling::Block { words: self.say(why) },
             Verdict::Sanitize(edits) => {
                 self.edit(&edits);
                 Ruling::Sanitize { edits: edits.len() as u32, content: self.content(stage) }
@@ -89,9 +92,9 @@ impl Run {
             digest: self.shown(stage, guard),
         };
         let (id, digest, required, expires_at) = (approval.id, approval.digest, approval.required, approval.expires_at);
-        let prompt = approval.prompt.clone();
+        let words = self.spoken(&approval.prompt);
         self.approvals.push(approval);
-        Ruling::RequireApproval { approval: id, digest, prompt, required, expires_at }
+        Ruling::RequireApproval { approval: id, digest, words, required, expires_at }
     }
 
     pub(super) fn decided(&mut self, decision: Decision, now: Time) -> Result<Fact, Refused> {

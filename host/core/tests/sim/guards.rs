@@ -33,7 +33,7 @@ impl Scene<'_> {
         }
         let mut sound = true;
         let verdict = match dice.roll(20) {
-            0 => Verdict::Block("no".into()),
+            0 => Verdict::Block("not this".into()),
             1..5 => Verdict::Sanitize(edits(dice, self.truth, self.stage, self.view)),
             5..9 => {
                 let question = question(dice);

@@ -80,7 +80,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let now = 1_000_000 + dice.roll(1_000);
         let mut world = World {
-            salt: [dice.roll(256) as u8; 32],
+            salt: [dice.roll(255) as u8; 32],
             dice,
             now,
             cases: vec![],
@@ -131,9 +131,11 @@ impl World {
                 excluded(&guard.approval, &creator),
             )
         });
-        let made = Run::new(id, plan.clone(), request.clone(), creator.clone(), false, self.salt, Time(self.now));
+        let make = |salt| Run::new(id, plan.clone(), request.clone(), creator.clone(), false, salt, Time(self.now));
+        let (made, other) = (make(self.salt), make([255; 32]));
         assert_eq!(made.is_err(), bad, "lists of approvers that can never be satisfied are refused, others not");
-        let Ok(run) = made else { return self.seen.hit("approvers out of reach") };
+        let (Ok(run), Ok(other)) = (made, other) else { return self.seen.hit("approvers out of reach") };
+        assert_ne!(run.content(Stage::Ingress), other.content(Stage::Ingress), "whoever has no salt can guess a digest");
         let truth = Truth::new(&plan, &request, self.now);
         let held = Held { run, truth, asked: false, old: vec![] };
         let mut case =
@@ -348,7 +350,8 @@ impl World {
                 Verdict::Block(why) => ("block", Some(why)),
                 Verdict::RequireApproval(question) => ("require_approval", Some(question.prompt)),
             };
-            return Ruling::Monitored { said: word.into(), why };
+            let words = why.map(|why| self.witness_words(held, why));
+            return Ruling::Monitored { said: word.into(), words };
         }
         truth.labels.extend(said.labels);
         match said.verdict {
@@ -364,8 +367,9 @@ impl World {
                 Ruling::Sanitize { edits: edits.len() as u32, content: held.run.content(stage) }
             }
             Verdict::Block(why) => {
-                truth.phase = Phase::Done(Outcome::Blocked { stage, guard: guard.name.clone(), why: why.clone(), failure: None });
-                Ruling::Block { why }
+                truth.phase = Phase::Done(Outcome::Blocked { stage, guard: guard.name.clone(), failure: None });
+                assert_eq!(held.run.why_blocked().as_ref(), Some(&why), "the caller is told the guard's reason");
+                Ruling::Block { words: self.witness_words(held, why) }
             }
             Verdict::RequireApproval(question) => {
                 let asked = Asked {
@@ -383,7 +387,8 @@ impl World {
                 truth.phase = Phase::Awaiting { stage, guard: index, approval, missing: required, expires_at };
                 truth.asked.push(asked);
                 self.witness_question(case, held, stage, index);
-                Ruling::RequireApproval { approval, digest, prompt: question.prompt, required, expires_at }
+                let words = self.witness_words(held, question.prompt);
+                Ruling::RequireApproval { approval, digest, words, required, expires_at }
             }
         }
     }
@@ -392,32 +397,31 @@ impl World {
     fn failed(&mut self, case: &Case, held: &mut Held, stage: Stage, index: usize, failure: Option<GuardFailure>) -> Ruling {
         let guard = &case.plan.pipeline.at(stage)[index];
         let truth = &mut held.truth;
-        let Fact::Judged { ruling, findings, .. } = &held.run.history().last().expect("it has a history").fact else {
-            panic!("not a judgement")
-        };
+        let last = held.run.history().last().expect("it has a history");
+        let Fact::Judged { ruling, findings, .. } = &last.fact else { panic!("not a judgement") };
         assert!(findings.is_empty(), "a guard that failed has found nothing");
         self.seen.hit(if failure.is_some() { "guard fails" } else { "guard breaks the contract" });
         let before = truth.content;
         if guard.mode == Mode::Monitor {
-            let Ruling::Monitored { said, why: Some(why) } = ruling else { panic!("a monitored failure is {ruling:?}") };
-            assert_eq!(said, "failed");
-            let why = failure.map_or(why.clone(), |it| it.to_string());
+            let why = failure.map_or_else(|| held.run.words(last).expect("it says so").to_owned(), |it| it.to_string());
             truth.pass(&case.plan, stage, index, How::Monitored, before);
-            return Ruling::Monitored { said: "failed".into(), why: Some(why) };
+            return Ruling::Monitored { said: "failed".into(), words: Some(self.witness_words(held, why)) };
         }
-        let broke = || match ruling {
-            Ruling::Failed { failure: failure @ GuardFailure::Contract(_), .. } => failure.clone(),
-            other => panic!("a broken contract is {other:?}"),
+        let broke = || match held.run.failure(last) {
+            Some(failure @ GuardFailure::Contract(_)) => failure,
+            _ => panic!("a broken contract is {ruling:?}"),
         };
         let failure = failure.unwrap_or_else(broke);
+        assert_eq!(held.run.failure(last).as_ref(), Some(&failure), "the failure is kept with its words");
         let passed = guard.on_failure == OnFailure::Allow;
         if passed {
             truth.pass(&case.plan, stage, index, How::FailedButAllowed, before);
         } else {
-            let (guard, why) = (guard.name.clone(), failure.to_string());
-            truth.phase = Phase::Done(Outcome::Blocked { stage, guard, why, failure: Some(failure.clone()) });
+            truth.phase = Phase::Done(Outcome::Blocked { stage, guard: guard.name.clone(), failure: Some(failure.kind()) });
+            assert_eq!(held.run.why_blocked(), Some(failure.to_string()), "the caller is told how the guard failed");
         }
-        Ruling::Failed { failure, passed }
+        let words = failure.words().map(|words| self.witness_words(held, words.to_owned()));
+        Ruling::Failed { kind: failure.kind(), words, passed }
     }
 
     fn call(&mut self, case: &mut Case, held: &mut Held, attempt: u32) -> Next {
@@ -752,6 +756,20 @@ impl World {
         if let Some(reply) = &truth.reply {
             self.witness(run.content(Stage::Egress), serde_json::json!(reply).to_string());
         }
+    }
+
+    /// What a guard has just said is kept in the run, and the ledger has its digest and not a word of it.
+    fn witness_words(&mut self, held: &Held, words: String) -> Digest {
+        let last = held.run.history().last().expect("it has a history");
+        assert_eq!(held.run.words(last), Some(words.as_str()), "a guard's words are kept");
+        assert!(!serde_json::to_string(last).expect("an entry can be written").contains(&words), "the ledger quotes {words:?}");
+        let digest = match &last.fact {
+            Fact::Judged { ruling: Ruling::Block { words } | Ruling::RequireApproval { words, .. }, .. } => *words,
+            Fact::Judged { ruling: Ruling::Failed { words: Some(words), .. } | Ruling::Monitored { words: Some(words), .. }, .. } => *words,
+            other => panic!("no words in {other:?}"),
+        };
+        self.witness(digest, format!("words: {words}"));
+        digest
     }
 
     /// One digest, one content, in all of this world.

@@ -2,7 +2,7 @@
 
 use crate::clock::{as_rfc3339, rfc3339};
 use aegis_core::{
-    Approval, Approver, Code, Entry, Failure, Finding, GuardFailure, Message, Missing, Outcome, Phase, Run, Stage, Status, Time, Tool,
+    Approval, Approver, Code, Entry, Fact, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Ruling, Run, Stage, Status, Time, Tool,
     ToolCall, Usage,
 };
 use serde::Serialize;
@@ -137,7 +137,7 @@ impl From<&Run> for RunView {
             usage: run.unjudged_reply().map(|it| it.usage).unwrap_or_default(),
             approval: run.approval().map(ApprovalView::from),
             error: error_of(run),
-            events: run.history().iter().map(event).collect(),
+            events: run.history().iter().map(|entry| event(run, entry)).collect(),
             created_at: run.created_at(),
             updated_at: run.updated_at(),
         }
@@ -193,9 +193,9 @@ fn error_of(run: &Run) -> Option<RunError> {
     let Phase::Done(outcome) = run.phase() else { return None };
     let (code, message, at) = match outcome {
         Outcome::Completed | Outcome::Cancelled { .. } => return None,
-        Outcome::Blocked { stage, guard, why, failure } => {
-            let code = failure.as_ref().map_or(Code::RUN_BLOCKED, GuardFailure::code);
-            (code, why.clone(), Some((guard.clone(), *stage)))
+        Outcome::Blocked { stage, guard, failure } => {
+            let code = failure.map_or(Code::RUN_BLOCKED, FailureKind::code);
+            (code, run.why_blocked().unwrap_or_default(), Some((guard.clone(), *stage)))
         }
         Outcome::Denied { by: None, .. } => (Code::RUN_DENIED, "expired: nobody decided in time".into(), None),
         Outcome::Denied { by: Some(by), comment, .. } => {
@@ -222,13 +222,30 @@ fn failed(failure: &Failure) -> (Code, String) {
     }
 }
 
-/// A line of the ledger as a client reads it: flat, and with times that people can read.
-fn event(entry: &Entry) -> Map<String, Value> {
+/// A line of the ledger as a client reads it: flat, with times that people can read, and with the guard's words instead of their
+/// digest.
+fn event(run: &Run, entry: &Entry) -> Map<String, Value> {
     let mut event = Map::new();
     event.insert("time".into(), rfc3339(entry.time).into());
     let fact = serde_json::to_value(&entry.fact).expect("facts have string keys only");
     flatten(fact, &mut event);
+    speak(run, entry, &mut event);
     event
+}
+
+fn speak(run: &Run, entry: &Entry, event: &mut Map<String, Value>) {
+    let Fact::Judged { ruling, .. } = &entry.fact else { return };
+    event.shift_remove("words");
+    let (name, value) = match ruling {
+        Ruling::Allow | Ruling::Sanitize { .. } => return,
+        Ruling::Block { .. } | Ruling::Monitored { .. } => ("why", json!(run.words(entry))),
+        Ruling::RequireApproval { .. } => ("prompt", json!(run.words(entry))),
+        Ruling::Failed { .. } => {
+            event.shift_remove("kind");
+            ("failure", json!(run.failure(entry)))
+        }
+    };
+    event.insert(name.into(), value);
 }
 
 fn flatten(from: Value, into: &mut Map<String, Value>) {
