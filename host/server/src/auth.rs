@@ -1,10 +1,12 @@
 //! Who is calling. Keys and cookies are known here by their SHA-256 alone; nothing here decides what a principal may do.
 
 use crate::clock;
+use crate::guesses::Guesses;
 use aegis_core::{Digest, Principal, Time};
 use aegis_store::{CommitError, Key, NewKey, Session, Store, StoreError};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
@@ -27,6 +29,9 @@ pub enum AuthError {
     /// No such key, or one that was revoked.
     #[error("this key is not valid")]
     WrongKey,
+    /// Too many wrong keys from one address: no other is looked at before this time has passed.
+    #[error("too many wrong keys from this address: try again in {} s", .0.as_secs().max(1))]
+    TooMany(Duration),
     /// A session without the page's token: another page may have sent this.
     #[error("a session counts only with the page's token in `x-aegis-token`")]
     Token,
@@ -38,6 +43,8 @@ pub enum AuthError {
 /// What a request says about who sends it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Credentials<'a> {
+    /// The address at the other end of the connection. What a header says about it is not looked at: any client can write that.
+    pub from: Option<IpAddr>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
     /// The session cookie's value.
@@ -71,12 +78,13 @@ pub struct Auth {
     store: Arc<dyn Store>,
     required: bool,
     known: Mutex<HashMap<Digest, (Principal, Instant)>>,
+    guesses: Guesses,
 }
 
 impl Auth {
     /// Without `required` everyone is `anonymous`.
     pub fn new(store: Arc<dyn Store>, required: bool) -> Auth {
-        Auth { store, required, known: Mutex::default() }
+        Auth { store, required, known: Mutex::default(), guesses: Guesses::default() }
     }
 
     /// Whether callers need a key.
@@ -91,7 +99,7 @@ impl Auth {
     pub async fn caller(&self, from: Credentials<'_>) -> Result<Principal, AuthError> {
         match from {
             _ if !self.required => Ok(Principal::anonymous()),
-            Credentials { authorization: Some(header), .. } => self.by_key(key_in(header).ok_or(AuthError::Shape)?).await,
+            Credentials { authorization: Some(header), from, .. } => self.by_header(header, from).await,
             Credentials { cookie: Some(cookie), token, .. } => {
                 let session = self.session(cookie).await?.ok_or(AuthError::NoKey)?;
                 if same(token.unwrap_or_default(), &session.token) { Ok(session.principal) } else { Err(AuthError::Token) }
@@ -103,9 +111,9 @@ impl Auth {
     /// Opens a session for whoever has this key. A cookie that the browser had before plays no part in it.
     ///
     /// # Errors
-    /// When the key is not valid.
-    pub async fn log_in(&self, key: &str) -> Result<Opened, AuthError> {
-        let key = self.find(key).await?.ok_or(AuthError::WrongKey)?;
+    /// When the key is not valid, or too many were not.
+    pub async fn log_in(&self, key: &str, from: Option<IpAddr>) -> Result<Opened, AuthError> {
+        let key = self.check(key, from).await?;
         let (cookie, now) = (clock::random_hex::<32>(), clock::now());
         let session =
             Session { hash: Digest::of(cookie.as_bytes()), key: key.id, token: clock::random_hex::<32>(), expires_at: now.after(SESSION) };
@@ -133,34 +141,52 @@ impl Auth {
         Ok(self.store.session_delete(Digest::of(cookie.as_bytes())).await?)
     }
 
-    async fn by_key(&self, key: &str) -> Result<Principal, AuthError> {
-        let hash = Digest::of(key.as_bytes());
-        if let Some(principal) = self.remembered(&hash) {
-            return Ok(principal);
+    async fn by_header(&self, header: &str, from: Option<IpAddr>) -> Result<Principal, AuthError> {
+        let key = key_in(header).ok_or_else(|| self.refuse(AuthError::Shape, from))?;
+        match self.remembered(&Digest::of(key.as_bytes())) {
+            Some(principal) => Ok(principal),
+            None => Ok(self.check(key, from).await?.principal),
         }
-        let found = self.find(key).await?.ok_or(AuthError::WrongKey)?;
-        self.remember(hash, found.principal.clone());
-        Ok(found.principal)
     }
 
-    async fn find(&self, key: &str) -> Result<Option<Key>, StoreError> {
-        if !is_key(key) {
-            return Ok(None);
+    /// Looks a key up by its SHA-256, so that the time it takes says nothing about any key. Wrong ones are counted against `from`;
+    /// while there are too many, only keys that were right before are looked up: others at this address go on working.
+    async fn check(&self, key: &str, from: Option<IpAddr>) -> Result<Key, AuthError> {
+        let hash = Digest::of(key.as_bytes());
+        let wait = self.guesses.wait(from, Instant::now());
+        if let Some(wait) = wait.filter(|_| !self.known().contains_key(&hash)) {
+            return Err(AuthError::TooMany(wait));
         }
-        self.store.key_find(Digest::of(key.as_bytes())).await
+        let found = if is_key(key) { self.store.key_find(hash).await? } else { None };
+        let Some(key) = found else {
+            self.known().remove(&hash);
+            return Err(self.refuse(AuthError::WrongKey, from));
+        };
+        self.remember(hash, key.principal.clone());
+        Ok(key)
+    }
+
+    /// Counts a wrong key. Those that came at the same moment, before the first of them was counted, get no answer of their own.
+    fn refuse(&self, why: AuthError, from: Option<IpAddr>) -> AuthError {
+        let (now, wait) = (Instant::now(), self.guesses.wait(from, Instant::now()));
+        self.guesses.wrong(from, now);
+        wait.map_or(why, AuthError::TooMany)
     }
 
     fn remembered(&self, hash: &Digest) -> Option<Principal> {
-        let known = self.known.lock().expect("nothing panics while it holds this lock");
-        known.get(hash).filter(|(_, since)| since.elapsed() < KNOWN_FOR).map(|(principal, _)| principal.clone())
+        self.known().get(hash).filter(|(_, since)| since.elapsed() < KNOWN_FOR).map(|(principal, _)| principal.clone())
     }
 
     fn remember(&self, hash: Digest, principal: Principal) {
-        let mut known = self.known.lock().expect("nothing panics while it holds this lock");
+        let mut known = self.known();
         if known.len() >= KNOWN_AT_MOST {
             known.clear();
         }
         known.insert(hash, (principal, Instant::now()));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Digest, (Principal, Instant)>> {
+        self.known.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -190,6 +216,7 @@ fn is_key(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guesses;
     use aegis_store::{Keys, Memory};
 
     fn ada() -> Principal {
@@ -230,9 +257,9 @@ mod tests {
     #[tokio::test]
     async fn a_session_counts_for_the_api_only_with_its_token() {
         let (auth, key, _) = with_a_key().await;
-        let opened = auth.log_in(&key).await.unwrap();
+        let opened = auth.log_in(&key, None).await.unwrap();
         let token = auth.session(&opened.cookie).await.unwrap().expect("it was opened").token;
-        let with = |token| Credentials { cookie: Some(&opened.cookie), token, authorization: None };
+        let with = |token| Credentials { cookie: Some(&opened.cookie), token, ..Credentials::default() };
         assert_eq!(auth.caller(with(Some(token.as_str()))).await.unwrap(), ada());
         for wrong in [None, Some(""), Some("x"), Some(&token[1..])] {
             assert!(matches!(auth.caller(with(wrong)).await, Err(AuthError::Token)), "{wrong:?}");
@@ -244,10 +271,47 @@ mod tests {
     #[tokio::test]
     async fn a_revoked_key_opens_nothing_and_ends_its_sessions() {
         let (auth, key, id) = with_a_key().await;
-        let opened = auth.log_in(&key).await.unwrap();
+        let opened = auth.log_in(&key, None).await.unwrap();
         assert!(auth.store.key_revoke(&id, clock::now()).await.unwrap());
         assert!(auth.session(&opened.cookie).await.unwrap().is_none());
-        assert!(matches!(auth.log_in(&key).await, Err(AuthError::WrongKey)));
+        assert!(matches!(auth.log_in(&key, None).await, Err(AuthError::WrongKey)));
         assert!(matches!(auth.caller(bearer(&format!("Bearer {key}"))).await, Err(AuthError::WrongKey)));
+    }
+
+    #[tokio::test]
+    async fn after_many_wrong_keys_an_address_is_not_heard_but_keys_known_there_go_on_working() {
+        let (auth, key, id) = with_a_key().await;
+        let (here, elsewhere) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        let call = async |key: &str, from| {
+            let header = format!("Bearer {key}");
+            auth.caller(Credentials { authorization: Some(&header), from, ..Credentials::default() }).await
+        };
+        let (later, kept) = new_key(ada());
+        auth.store.key_create(&kept).await.unwrap();
+        assert!(call(&key, here).await.is_ok());
+        for at in 0..guesses::AT_ONCE {
+            let wrong = [format!("aeg-{at:064x}"), "nonsense".into()];
+            assert!(matches!(call(&wrong[at as usize % 2], here).await, Err(AuthError::WrongKey | AuthError::Shape)));
+        }
+        for wrong in [&format!("aeg-{:064x}", 99), "nonsense", &later] {
+            assert!(matches!(call(wrong, here).await, Err(AuthError::TooMany(_))), "{wrong}: nobody learns whether it is right");
+            assert!(matches!(auth.log_in(wrong, here).await, Err(AuthError::TooMany(_))));
+        }
+        auth.known().values_mut().for_each(|it| it.1 -= KNOWN_FOR);
+        assert!(call(&key, here).await.is_ok() && auth.log_in(&key, here).await.is_ok() && call(&later, elsewhere).await.is_ok());
+        auth.store.key_revoke(&id, clock::now()).await.unwrap();
+        auth.known().values_mut().for_each(|it| it.1 -= KNOWN_FOR);
+        assert!(matches!(call(&key, here).await, Err(AuthError::TooMany(_))), "one that was right is a wrong one now");
+        assert_eq!(auth.known().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_by_itself() {
+        let (auth, _, id) = with_a_key().await;
+        for (expires_at, lives) in [(clock::now().after(60_000), true), (clock::now(), false)] {
+            let session = Session { hash: Digest::of(&[u8::from(lives)]), key: id.clone(), token: "t".into(), expires_at };
+            auth.store.session_create(&session, Time(0)).await.unwrap();
+            assert_eq!(auth.session(if lives { "\u{1}" } else { "\0" }).await.unwrap().is_some(), lives);
+        }
     }
 }

@@ -7,8 +7,10 @@ pub mod auth;
 mod clock;
 pub mod config;
 mod driver;
+mod guesses;
 mod metrics;
 mod open;
+mod places;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -2,22 +2,25 @@
 
 use crate::api;
 use crate::app::App;
+use crate::places::{Patient, Places, Seat, Taking};
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
+use tower::Service;
 
 /// Bytes of what is read ahead. A head that fills it without an end is refused; one whose end comes with the same read as the byte that fills
 /// it passes, so that heads have 32 KiB at most.
@@ -109,21 +112,21 @@ pub async fn told_to_stop() -> io::Result<()> {
 
 async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Receiver<()>) -> GracefulShutdown {
     let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(app.settings().max_connections));
+    let places = Places::new(app.settings().max_connections);
     let router = api::router(app.clone());
     loop {
-        // Beyond the limit, connections wait in the system's queue.
         let next = async {
-            let place = places.clone().acquire_owned().await.expect("nobody closes it");
-            (listener.accept().await, place)
+            let (stream, peer) = listener.accept().await?;
+            io::Result::Ok((stream, places.take(peer).await))
         };
         tokio::select! {
             _ = &mut stopped => return connections,
-            (accepted, place) = next => match accepted {
-                Ok((stream, _)) => serve(stream, place, &app, &router, &connections),
+            accepted = next => match accepted {
+                Ok((stream, place)) => serve(stream, place, &app, &router, &connections),
                 // Out of file descriptors, or the client is gone already: neither may end the server.
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
+                    places.clear();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -131,74 +134,37 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Rece
     }
 }
 
-fn serve(stream: TcpStream, place: OwnedSemaphorePermit, app: &Arc<App>, router: &Router, connections: &GracefulShutdown) {
+fn serve(stream: TcpStream, place: Taking, app: &Arc<App>, router: &Router, connections: &GracefulShutdown) {
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router.clone());
-    let stream = Patient { stream, patience: app.settings().body_timeout, stuck: None };
+    let (router, seat) = (router.clone(), place.seat().clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings().header_timeout)
         .max_buf_size(HEAD)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, app.settings().body_timeout)),
+            service_fn(move |request| answer(router.clone(), seat.clone(), request)),
+        );
     let (connection, metrics) = (connections.watch(connection), app.metrics().clone());
     metrics.connected();
     tokio::spawn(async move {
-        // A client that goes away, is too slow or sends no HTTP is no fault of the server.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
+        tokio::select! {
+            // A client that goes away, is too slow or sends no HTTP is no fault of the server.
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            },
+            () = place.seat().lost() => tracing::debug!("a connection made room for another"),
         }
         metrics.disconnected();
         drop(place);
     });
 }
 
-/// A connection that fails when its client takes nothing of an answer for `patience`: whoever never reads would keep its place for ever.
-struct Patient {
-    stream: TcpStream,
-    patience: Duration,
-    /// Rings for a write that waits.
-    stuck: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patient {
-    fn unless_stuck<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stuck = None;
-            return written;
-        }
-        let patience = self.patience;
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Patient {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Patient {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.unless_stuck(cx, written)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.unless_stuck(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+async fn answer(mut router: Router, seat: Arc<Seat>, mut request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+    seat.works();
+    request.extensions_mut().insert(seat.clone());
+    let answer = router.call(Request::from(request.map(Body::new))).await;
+    seat.waits();
+    answer
 }

@@ -18,6 +18,8 @@ pub(crate) struct ApiError {
     message: String,
     param: Option<Box<str>>,
     decision: Option<Box<Decided>>,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 /// The body of every answer that is no success.
@@ -67,7 +69,7 @@ impl From<Decided> for DecisionView {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> ApiError {
-        ApiError { status, code, message: message.into(), param: None, decision: None }
+        ApiError { status, code, message: message.into(), param: None, decision: None, retry_after: None }
     }
 
     /// A body or a parameter that is wrong: whether it cannot be read or says something impossible, it is 422.
@@ -127,10 +129,14 @@ impl ApiError {
         self.status
     }
 
+    /// Seconds until it may be different.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.retry_after.or((self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1))
+    }
+
     /// The answer itself. Whatever `answer` says beside its body (`Allow`) stays.
     pub(crate) fn write(self, answer: &mut Response, request_id: &str) {
-        let (status, retry, challenge) =
-            (self.status, self.status == StatusCode::SERVICE_UNAVAILABLE, self.status == StatusCode::UNAUTHORIZED);
+        let (status, retry, challenge) = (self.status, self.retry_after(), self.status == StatusCode::UNAUTHORIZED);
         let detail = ErrorDetail {
             code: self.code.id,
             message: shortened(&self.message, MESSAGE),
@@ -146,8 +152,8 @@ impl ApiError {
         answer.headers_mut().extend(parts.headers);
         *answer.status_mut() = status;
         *answer.body_mut() = body;
-        if retry {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if challenge {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"aegis\""));
@@ -172,6 +178,7 @@ fn kind(status: StatusCode) -> &'static str {
         403 => "permission_error",
         404 | 405 => "not_found_error",
         409 => "conflict_error",
+        429 => "rate_limit_error",
         503 => "overloaded_error",
         400..500 => "invalid_request_error",
         _ => "server_error",
@@ -229,6 +236,10 @@ impl From<AuthError> for ApiError {
         let message = error.to_string();
         match error {
             AuthError::NoKey | AuthError::WrongKey | AuthError::Shape => ApiError::new(StatusCode::UNAUTHORIZED, Code::AUTH_KEY, message),
+            AuthError::TooMany(wait) => ApiError {
+                retry_after: Some(wait.as_secs().max(1)),
+                ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, Code::AUTH_GUESSES, message)
+            },
             AuthError::Token => ApiError::new(StatusCode::FORBIDDEN, Code::AUTH_ORIGIN, message),
             AuthError::Store(error) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), message),
         }

@@ -6,7 +6,7 @@ use crate::auth::key_in;
 use crate::clock;
 use crate::config::ServerSettings;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -27,7 +27,7 @@ pub(super) async fn name(mut request: Request, next: Next) -> Response {
     answer
 }
 
-/// Writes failures in their one shape, logs those that are the server's, and counts.
+/// Writes failures in their one shape, logs those that are the server's, counts, and lets nobody on the way keep an answer.
 pub(super) async fn finish(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|it| it.0.clone()).unwrap_or_default();
     let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_string();
@@ -39,6 +39,9 @@ pub(super) async fn finish(State(app): State<Shared>, request: Request, next: Ne
         }
         error.write(&mut answer, &id);
     }
+    let headers = answer.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     app.metrics().answered(&method, path, answer.status());
     answer
 }

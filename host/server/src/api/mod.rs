@@ -14,7 +14,7 @@ mod view;
 
 pub(crate) use error::ApiError;
 pub(crate) use layers::cookie;
-pub(crate) use read::{Body, InPath, SESSION_COOKIE, page as page_of, unreadable};
+pub(crate) use read::{Body, InPath, page as page_of, peer, session_cookie, unreadable};
 pub(crate) use runs::COMMENT;
 
 use crate::app::App;

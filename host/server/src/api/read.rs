@@ -2,18 +2,31 @@
 
 use super::{ApiError, Shared, layers::cookie};
 use crate::auth::Credentials;
+use crate::config::ServerSettings;
+use crate::places::Seat;
 use aegis_core::{Principal, RunId};
 use aegis_store::Page;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::Extensions;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-/// The cookie of whoever is logged in on the page.
-pub(crate) const SESSION_COOKIE: &str = "aegis_session";
+/// The cookie of whoever is logged in on the page. Where only HTTPS leads here, its prefix keeps other hosts of the same domain from
+/// planting one.
+pub(crate) fn session_cookie(settings: &ServerSettings) -> &'static str {
+    if settings.is_https() { "__Host-aegis_session" } else { "aegis_session" }
+}
+
+/// The address at the other end of the connection.
+pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Arc<Seat>>().map(|it| it.peer())
+}
 
 /// Who sends the request. A handler that takes this answers nobody else.
 pub(super) struct Caller(pub(super) Principal);
@@ -24,8 +37,9 @@ impl FromRequestParts<Shared> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Caller, ApiError> {
         let header = |name| parts.headers.get(name).map(|it: &axum::http::HeaderValue| it.to_str().unwrap_or("?"));
         let credentials = Credentials {
+            from: peer(&parts.extensions),
             authorization: header(AUTHORIZATION),
-            cookie: cookie(&parts.headers, SESSION_COOKIE),
+            cookie: cookie(&parts.headers, session_cookie(app.settings())),
             token: header(axum::http::HeaderName::from_static("x-aegis-token")),
         };
         Ok(Caller(app.auth().caller(credentials).await?))
@@ -68,8 +82,13 @@ impl Body {
         if announced.is_some_and(|it| it > limit.saturating_add(SPILL)) {
             return Err(ApiError::too_large(limit));
         }
+        let seat = request.extensions().get::<Arc<Seat>>().cloned();
+        // Until then the server waits for the client.
+        seat.as_ref().inspect(|it| it.waits());
         let gather = gather(request.into_body(), limit);
-        tokio::time::timeout(app.settings().body_timeout, gather).await.map_err(|_| ApiError::too_slow())?.map(Body)
+        let gathered = tokio::time::timeout(app.settings().body_timeout, gather).await;
+        seat.inspect(|it| it.works());
+        gathered.map_err(|_| ApiError::too_slow())?.map(Body)
     }
 }
 

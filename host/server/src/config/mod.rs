@@ -173,12 +173,19 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// For the head of a request to arrive.
     pub header_timeout: Duration,
-    /// For the body of a request to arrive, and for a client to take anything of an answer that waits for it.
+    /// For the body of a request to arrive, and for a client to take 16 KiB of an answer that waits for it.
     pub body_timeout: Duration,
     /// How long a request is held before it is answered with what is there so far.
     pub request_timeout: Duration,
     /// How long stopping may take.
     pub drain: Duration,
+}
+
+impl ServerSettings {
+    /// Whether browsers reach it by HTTPS alone.
+    pub fn is_https(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|it| it.starts_with("https://"))
+    }
 }
 
 /// What is known of a guard only after it was loaded.

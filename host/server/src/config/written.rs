@@ -260,7 +260,7 @@ pub(super) struct Server {
     pub(super) max_connections: usize,
     /// How long a client may take to send the head of a request.
     pub(super) header_timeout: Period,
-    /// How long a client may take to send the body of a request.
+    /// How long a client may take to send the body of a request, and to take 16 KiB of an answer that waits for it.
     pub(super) body_timeout: Period,
     /// How long a request is held before it is answered with what is there so far.
     pub(super) request_timeout: Period,

@@ -91,7 +91,7 @@ async fn a_person_sees_everything_and_decides_without_a_script() {
     let page = browser.get("/approvals").await;
     assert_eq!(page.status, 200);
     let content = "I want &#60;b&#62;<mark id=";
-    let hidden = "financial advice</mark>&#60;/b&#62;<span class=\"unseen\" title=\"characters that nobody would see\">⟦U+202E⟧</span>.";
+    let hidden = "financial advice</mark>&#60;/b&#62;<i>⟦U+202E⟧</i>.";
     let asked = run["approval"]["expires_at"].as_str().unwrap();
     for part in [content, hidden, "Financial advice requires human review", "careful", "ingress", "ada", "default", "0 of 1", asked] {
         assert!(page.says(part), "{part}: {}", page.html);
@@ -272,6 +272,11 @@ async fn a_long_list_has_pages() {
     assert_eq!(cards(&second), 2);
     assert!(second.says(&format!("data-from=\"/approvals/list?after={next}\"")));
     assert_eq!(browser.get("/approvals?after=%22%3E%3Cscript%3E").await.status, 422);
+    for odd in ["/approvals?done=x", "/approvals?after=a&after=b", "/approvals?%ff", "/approvals?next=//evil.example"] {
+        let page = browser.get(odd).await;
+        assert!(page.status == 200 && page.says("<article") && !page.says("was counted") && !page.says("evil"), "{odd}: {}", page.html);
+    }
+    assert_eq!(browser.get("/approvals/assets/%ff").await.status, 404);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::api::ApiError;
 use aegis_core::Digest;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
@@ -42,7 +43,8 @@ impl Asset {
     }
 }
 
-pub(super) async fn serve(Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn serve(name: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::no_path())?;
     let found = [ICON, SCRIPT, STYLE].into_iter().find(|it| it.name == name).ok_or_else(ApiError::no_path)?;
     Ok(([(CONTENT_TYPE, found.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")], found.text).into_response())
 }

@@ -7,6 +7,8 @@ use aegis_core::{Approval, Content, Digest, Finding, Message, Part, PartView, Pl
 
 /// So many findings are listed; every one is marked in the content.
 const LISTED: usize = 50;
+/// Bytes of a finding's mark, roughly.
+const MARK: usize = 128;
 
 /// One open question.
 pub(super) struct Card<'a> {
@@ -145,7 +147,8 @@ impl<'a> Card<'a> {
         let request = run.request();
         let messages = request.messages.iter().chain(run.unjudged_reply().map(|it| &it.message)).map(message).sum::<usize>();
         let params = request.params.values().map(|it| it.to_string().len()).sum::<usize>();
-        messages + request.tools.iter().map(tool).sum::<usize>() + params
+        let marks = MARK * run.approval().map_or(0, |it| it.findings.len());
+        messages + marks + request.tools.iter().map(tool).sum::<usize>() + params
     }
 }
 

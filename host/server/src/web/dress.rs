@@ -8,19 +8,20 @@ use askama::Template;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const HEADERS: [(HeaderName, &str); 6] = [
+const HEADERS: [(HeaderName, &str); 7] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (X_FRAME_OPTIONS, "DENY"),
     // Not `no-referrer`: with that, browsers send `Origin: null` with the page's own forms (Fetch, "append a request Origin header").
     (REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
@@ -64,13 +65,17 @@ pub(super) fn page(template: &impl Template) -> Result<Html<String>, ApiError> {
 
 /// Whoever is not known may log in where they stand.
 fn problem(error: ApiError) -> Response {
-    let status = error.status();
+    let (status, retry) = (error.status(), error.retry_after());
     if status.is_server_error() {
         tracing::error!(code = error.code().id, status = status.as_u16(), "the page failed: {}", error.message());
     }
     let shown = match status {
-        StatusCode::UNAUTHORIZED => page(&LogInPage { assets: Assets, problem: Some(error) }),
+        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => page(&LogInPage { assets: Assets, problem: Some(error) }),
         _ => page(&ProblemPage { assets: Assets, message: error.message(), code: error.code(), unsure: status.is_server_error() }),
     };
-    (status, shown).into_response()
+    let mut answer = (status, shown).into_response();
+    if let Some(seconds) = retry {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    answer
 }

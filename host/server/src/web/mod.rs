@@ -9,17 +9,18 @@ mod moment;
 mod text;
 mod visitor;
 
-use crate::api::{ApiError, InPath, SESSION_COOKIE, Shared, cookie, page_of};
+use crate::api::{ApiError, InPath, Shared, cookie, page_of, peer, session_cookie};
 use crate::app::App;
 use crate::clock;
 use crate::config::ServerSettings;
-use aegis_core::{Choice, Digest, Run};
+use aegis_core::{Code, Digest, Run, RunId};
 use aegis_store::Paged;
 use askama::Template;
 use assets::Assets;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::header::{ETAG, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{Extensions, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -28,6 +29,7 @@ use card::Card;
 use dress::{LogInPage, dress, page};
 use forms::{DecisionForm, LogInForm, LogOutForm, Sent};
 use serde::Deserialize;
+use std::convert::Infallible;
 use std::time::Duration;
 use text::Text;
 use visitor::{CommonToken, Visitor};
@@ -57,7 +59,25 @@ struct Asked {
     /// Where the page begins.
     after: Option<String>,
     /// What has just been done: `approved` or `denied`.
-    done: Option<Choice>,
+    done: Option<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Infallible> {
+        Ok(Query::try_from_uri(&parts.uri).map_or_else(|_| Asked::default(), |Query(it)| it))
+    }
+}
+
+impl Asked {
+    fn notice(&self) -> Option<&'static str> {
+        match self.done.as_deref()? {
+            "approved" => Some("Your approval was counted."),
+            "denied" => Some("Your denial was counted."),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Template)]
@@ -78,6 +98,16 @@ struct ListOnly<'a> {
     list: List<'a>,
 }
 
+/// A form was older than what its run asks.
+#[derive(Template)]
+#[template(path = "approvals/stale.html")]
+struct StalePage<'a> {
+    assets: Assets,
+    message: &'a str,
+    code: Code,
+    list: List<'a>,
+}
+
 struct List<'a> {
     cards: Vec<Card<'a>>,
     /// Where the next page begins.
@@ -92,7 +122,7 @@ struct List<'a> {
 async fn show(
     State(app): State<Shared>,
     visitor: Result<Visitor, ApiError>,
-    Query(asked): Query<Asked>,
+    asked: Asked,
     headers: HeaderMap,
 ) -> Result<Html<String>, ApiError> {
     let visitor = match visitor {
@@ -104,10 +134,7 @@ async fn show(
         assets: Assets,
         who: Text::plain(&visitor.who.id),
         logged_in: visitor.logged_in,
-        notice: asked.done.map(|it| match it {
-            Choice::Approved => "Your approval was counted.",
-            Choice::Denied => "Your denial was counted.",
-        }),
+        notice: asked.notice(),
         try_at: headers.get(HOST).and_then(|it| it.to_str().ok()).filter(|_| is_for_trying(&app)),
         list: List::of(&runs, &visitor, &asked),
     })
@@ -119,7 +146,7 @@ async fn back() -> Redirect {
 }
 
 /// The list alone, for the script; 304 when nothing has changed.
-async fn list(State(app): State<Shared>, visitor: Visitor, Query(asked): Query<Asked>, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn list(State(app): State<Shared>, visitor: Visitor, asked: Asked, headers: HeaderMap) -> Result<Response, ApiError> {
     let runs = pending(&app, &visitor, &asked).await?;
     let tag = format!("\"{}\"", version(&runs, &visitor));
     if headers.get(IF_NONE_MATCH).is_some_and(|it| it.as_bytes() == tag.as_bytes()) {
@@ -166,12 +193,17 @@ fn is_for_trying(app: &App) -> bool {
 }
 
 /// The session is new, whatever cookie came along, and leads to this page alone.
-async fn log_in(State(app): State<Shared>, headers: HeaderMap, Sent(form): Sent<LogInForm>) -> Result<Response, ApiError> {
+async fn log_in(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    Sent(form): Sent<LogInForm>,
+) -> Result<Response, ApiError> {
     if !app.auth().required() {
         return Ok(Redirect::to("/approvals").into_response());
     }
-    let opened = app.auth().log_in(form.key.trim()).await?;
-    if let Some(before) = cookie(&headers, SESSION_COOKIE) {
+    let opened = app.auth().log_in(form.key.trim(), peer(&extensions)).await?;
+    if let Some(before) = cookie(&headers, session_cookie(app.settings())) {
         app.auth().log_out(before).await?;
     }
     Ok(with_cookie(&opened.cookie, opened.max_age, app.settings()))
@@ -184,15 +216,15 @@ async fn log_out(
     Sent(form): Sent<LogOutForm>,
 ) -> Result<Response, ApiError> {
     visitor.check(&form.token)?;
-    if let Some(cookie) = cookie(&headers, SESSION_COOKIE) {
+    if let Some(cookie) = cookie(&headers, session_cookie(app.settings())) {
         app.auth().log_out(cookie).await?;
     }
     Ok(with_cookie("", 0, app.settings()))
 }
 
 fn with_cookie(value: &str, max_age: u64, settings: &ServerSettings) -> Response {
-    let secure = if settings.public_url.as_deref().is_some_and(|it| it.starts_with("https://")) { "; Secure" } else { "" };
-    let cookie = format!("{SESSION_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
+    let (name, secure) = (session_cookie(settings), if settings.is_https() { "; Secure" } else { "" });
+    let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
     let cookie = HeaderValue::from_str(&cookie).expect("hex digits and words fit into a header");
     ([(SET_COOKIE, cookie)], Redirect::to("/approvals")).into_response()
 }
@@ -203,10 +235,22 @@ async fn decide(
     visitor: Visitor,
     InPath(run): InPath,
     Sent(form): Sent<DecisionForm>,
-) -> Result<Redirect, ApiError> {
+) -> Result<Response, ApiError> {
     visitor.check(&form.token)?;
     let decision = form.read()?;
     let choice = decision.choice;
-    app.resume(&visitor.who, run, decision, Duration::ZERO).await?;
-    Ok(Redirect::to(&format!("/approvals?done={}", choice.name())))
+    match app.resume(&visitor.who, run, decision, Duration::ZERO).await {
+        Ok(_) => Ok(Redirect::to(&format!("/approvals?done={}", choice.name())).into_response()),
+        Err(error) => refused(&app, &visitor, run, error.into()).await,
+    }
+}
+
+/// Nothing was decided. Where the run asks something else by now, that is shown, to be read before it is decided.
+async fn refused(app: &App, visitor: &Visitor, run: RunId, error: ApiError) -> Result<Response, ApiError> {
+    let asked = if error.status() == StatusCode::CONFLICT { app.approval(&visitor.who, run).await? } else { None };
+    let Some(asked) = asked else { return Err(error) };
+    let runs = Paged { data: vec![asked], next: None };
+    let list = List::of(&runs, visitor, &Asked::default());
+    let shown = page(&StalePage { assets: Assets, message: error.message(), code: error.code(), list })?;
+    Ok((error.status(), shown).into_response())
 }

@@ -281,6 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_findings_are_all_marked_and_the_page_stays_within_bounds() {
+        let text = "found it ".repeat(10_000);
+        let findings: Vec<Finding> = (0..10_000).map(|it| finding("a rule", it * 9, it * 9 + 5)).collect();
+        let page = Text::marked(&text, findings.iter(), "019a-m0p0").to_string();
+        assert_eq!((page.matches("<mark").count(), page.matches("found</mark>").count()), (10_000, 10_000));
+        assert!(page.len() < text.len() + findings.len() * 64, "{}", page.len());
+    }
+
+    #[test]
     fn many_rules_and_long_ones_do_not_fill_the_title() {
         let findings: Vec<Finding> = (0..9).map(|it| finding(&format!("{it}{}", "x".repeat(1000)), 0, 1)).collect();
         let page = Text::marked("a", findings.iter(), "p").to_string();
@@ -328,5 +337,7 @@ mod tests {
         assert!(Text::plain(&text).to_string().len() < 200);
         let mixed: String = ['\u{200B}', '\u{200C}'].into_iter().cycle().take(100_000).collect();
         assert!(Text::plain(&mixed).to_string().len() < 3 * mixed.len());
+        let between: String = ['a', '\u{200B}'].into_iter().cycle().take(100_000).collect();
+        assert!(Text::plain(&between).to_string().len() < 6 * between.len());
     }
 }

@@ -1,6 +1,6 @@
 //! Who looks at the page, and whether a form is the page's own. What a visitor may decide is the core's.
 
-use crate::api::{ApiError, SESSION_COOKIE, Shared, cookie};
+use crate::api::{ApiError, Shared, cookie, session_cookie};
 use crate::auth::same;
 use crate::clock;
 use aegis_core::{Code, Principal};
@@ -44,7 +44,7 @@ impl FromRequestParts<Shared> for Visitor {
             let CommonToken(token) = parts.extensions.get().cloned().expect("the page's router brings it along");
             return Ok(Visitor { who: Principal::anonymous(), token: token.to_string(), logged_in: false });
         }
-        let session = match cookie(&parts.headers, SESSION_COOKIE) {
+        let session = match cookie(&parts.headers, session_cookie(app.settings())) {
             Some(cookie) => app.auth().session(cookie).await?,
             None => None,
         };
