@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Once;
@@ -51,7 +51,12 @@ impl Host {
 
     /// The same on a folder that is there already.
     pub(crate) async fn start_in(dir: TempDir) -> Host {
-        let (child, url) = spawn(&dir);
+        Host::start_as(dir, SERVE, &[]).await
+    }
+
+    /// Another command that serves, with more in its environment.
+    pub(crate) async fn start_as(dir: TempDir, command: &[&str], environment: &[(&str, &str)]) -> Host {
+        let (child, url) = spawn(&dir, command, environment);
         let mut host = Host { dir, url, child, client: client() };
         host.ready().await;
         host
@@ -70,6 +75,18 @@ impl Host {
         self.child.id()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url["http://".len()..].parse().expect("an address")
+    }
+
+    /// KiB of memory that are resident.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the host runs");
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("Linux tells it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// What the host has said on stderr so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -78,7 +95,7 @@ impl Host {
     /// SIGKILL, then a new process on the same folder.
     pub(crate) async fn crash_and_restart(mut self) -> Host {
         self.kill();
-        let (child, url) = spawn(&self.dir);
+        let (child, url) = spawn(&self.dir, SERVE, &[]);
         self.child = child;
         self.url = url;
         self.ready().await;
@@ -178,12 +195,14 @@ impl Drop for Host {
     }
 }
 
-fn spawn(dir: &TempDir) -> (Child, String) {
+const SERVE: &[&str] = &["serve", "--no-auth"];
+
+fn spawn(dir: &TempDir, command: &[&str], environment: &[(&str, &str)]) -> (Child, String) {
     let port = free_port();
     let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).expect("the folder is writable");
-    let mut command = aegis(dir.path());
-    command.args(["serve", "--no-auth", "--listen", &format!("127.0.0.1:{port}")]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the binary starts");
+    let mut serving = aegis(dir.path());
+    serving.args(command).args(["--listen", &format!("127.0.0.1:{port}")]).envs(environment.iter().copied());
+    let child = serving.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the binary starts");
     (child, format!("http://127.0.0.1:{port}"))
 }
 

@@ -12,4 +12,6 @@ mod input;
 mod machine;
 mod page;
 mod provider;
+mod siege;
 mod walkthrough;
+mod wire;

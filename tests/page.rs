@@ -8,14 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Chromium, driven by WebDriver.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
-    client: Client,
+    pub(crate) client: Client,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    async fn start(javascript: bool) -> Browser {
+    pub(crate) async fn start(javascript: bool) -> Browser {
         let (port, profile) = (free_port(), tempfile::TempDir::new().expect("a temporary folder"));
         let driver = Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut driver = driver.expect("chromedriver is there: scripts/setup.sh --tests installs it");
@@ -48,7 +48,7 @@ impl Browser {
         panic!("chromedriver does not answer");
     }
 
-    async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let _ = self.client.close().await;
         let _ = self.driver.kill();
         let _ = self.driver.wait();
@@ -59,12 +59,12 @@ fn hyper_util_connector() -> hyper_util::client::legacy::connect::HttpConnector 
     hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
-async fn text(client: &Client, css: &str) -> String {
+pub(crate) async fn text(client: &Client, css: &str) -> String {
     let found = client.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css(css)).await;
     found.unwrap_or_else(|error| panic!("{css}: {error}")).text().await.expect("it has a text")
 }
 
-async fn click(client: &Client, css: &str) {
+pub(crate) async fn click(client: &Client, css: &str) {
     let found = client.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css(css)).await;
     found.unwrap_or_else(|error| panic!("{css}: {error}")).click().await.expect("it can be clicked");
 }
