@@ -32,6 +32,7 @@ pub(crate) struct PendingList {
 /// The open questions that the caller may decide.
 #[utoipa::path(get, path = "/v1/approvals", tag = "approvals", params(ApprovalsQuery), responses(
     (status = 200, description = "A page, newest first", body = PendingList),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 422, description = "A parameter that cannot be used", body = ErrorBody),
     (status = 503, description = "The store failed", body = ErrorBody)))]

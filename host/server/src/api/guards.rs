@@ -86,6 +86,7 @@ pub(crate) struct GuardList {
 /// The guards there are.
 #[utoipa::path(get, path = "/v1/guards", tag = "guards", responses(
     (status = 200, description = "All of them, by name", body = GuardList),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 422, description = "A parameter: there are none", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<Shared>, _: Caller, _: NoQuery) -> Json<GuardList> {
@@ -95,6 +96,7 @@ pub(super) async fn list(State(app): State<Shared>, _: Caller, _: NoQuery) -> Js
 /// One guard.
 #[utoipa::path(get, path = "/v1/guards/{name}", tag = "guards", params(("name" = String, Path, description = "In the configuration")), responses(
     (status = 200, description = "The guard", body = GuardView),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 404, description = "There is no such guard", body = ErrorBody),
     (status = 422, description = "A parameter: there are none", body = ErrorBody)))]

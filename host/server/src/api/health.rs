@@ -31,6 +31,7 @@ pub(super) async fn ready(State(app): State<Shared>) -> Result<&'static str, Api
 /// Counters for Prometheus, in the OpenMetrics text format. Any key will do.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody)))]
 pub(super) async fn metrics(State(app): State<Shared>, _: Caller) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.counted())

@@ -93,6 +93,7 @@ fn says_nothing(message: &Message) -> bool {
 /// Sends a request through its route. The answer is 200 whatever the guards said: `status` tells.
 #[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = SubmitBody, responses(
     (status = 200, description = "The run. `Location` and `Retry-After` come with one that still goes on.", body = RunView),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 403, description = "The key lacks the role `user`", body = ErrorBody),
     (status = 413, description = "The body is too large", body = ErrorBody),
@@ -145,6 +146,7 @@ pub(crate) struct RunList {
 /// The runs that the caller may see: its own, those that ask something of it, all for role `admin`.
 #[utoipa::path(get, path = "/v1/runs", tag = "runs", params(ListQuery), responses(
     (status = 200, description = "A page, newest first", body = RunList),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 422, description = "A parameter that cannot be used", body = ErrorBody),
     (status = 503, description = "The store failed", body = ErrorBody)))]
@@ -177,6 +179,7 @@ pub(crate) struct FetchQuery {
 /// One run.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's id"), FetchQuery), responses(
     (status = 200, description = "The run", body = RunView),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 404, description = "There is no such run, or the caller may not see it", body = ErrorBody),
     (status = 422, description = "A parameter that cannot be used", body = ErrorBody),
@@ -231,6 +234,7 @@ impl ResumeBody {
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")), request_body = ResumeBody,
     responses(
     (status = 200, description = "The run. `Location` and `Retry-After` come with one that still goes on.", body = RunView),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 403, description = "The caller is not an approver of this run", body = ErrorBody),
     (status = 404, description = "There is no such run", body = ErrorBody),
@@ -261,6 +265,7 @@ struct NoFields {}
 /// Ends a run, for its creator and for role `admin`. Ending it twice is 200, too.
 #[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "The run's id")), responses(
     (status = 200, description = "The run", body = RunView),
+    (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 403, description = "The caller sees the run, but may not end it", body = ErrorBody),
     (status = 404, description = "There is no such run, or the caller may not see it", body = ErrorBody),
