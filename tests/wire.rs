@@ -14,7 +14,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n";
 
 /// A server with room for 40 connections that waits for nobody longer than a second.
 async fn impatient() -> Host {
-    let server = "server: {max_connections: 40, header_timeout: 1s, body_timeout: 1s, write_timeout: 1s, ";
+    let server = "server: {max_connections: 40, header_timeout: 1s, body_timeout: 1s, ";
     Host::start(&config("none").replace("server: {", server)).await
 }
 

@@ -404,11 +404,9 @@ impl<'a> Meaning<'a> {
     fn server(&mut self) -> ServerSettings {
         let server = self.written.server.clone();
         self.not_zero(&["server", "body_limit"], server.body_limit.0 == 0);
-        for (key, period) in [
-            ("header_timeout", server.header_timeout),
-            ("body_timeout", server.body_timeout),
-            ("request_timeout", server.request_timeout),
-        ] {
+        for (key, period) in
+            [("header_timeout", server.header_timeout), ("body_timeout", server.body_timeout), ("request_timeout", server.request_timeout)]
+        {
             self.not_zero(&["server", key], period.0.is_zero());
         }
         ServerSettings {
