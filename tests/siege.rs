@@ -3,7 +3,7 @@
 use crate::host::{Host, client, config, free_port, root, target};
 use crate::page::{Browser, click, text};
 use axum::{Router, response::Html, routing::get};
-use fantoccini::Locator;
+use fantoccini::{Client, Locator};
 use reqwest::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -158,6 +158,19 @@ async fn in_a_browser_nothing_that_is_shown_runs_and_nothing_that_is_hidden_stay
     browser.close().await;
 }
 
+/// Waits for a page that says this: until then, the one before may still be there.
+async fn shows(page: &Client, words: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let source = page.source().await.unwrap_or_default();
+        if source.contains(words) {
+            return;
+        }
+        assert!(Instant::now() < until, "{words}: {source}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// With `browser` logged in at `host`, another web page tries what it can.
 async fn other_pages(host: &Host, browser: &Browser, mallory: &str) {
     let (page, url) = (&browser.client, &host.url);
@@ -186,8 +199,7 @@ async fn other_pages(host: &Host, browser: &Browser, mallory: &str) {
     for form in ["decide", "login", "logout", "resume"] {
         page.goto(&evil).await.expect("it opens");
         page.execute(send, vec![json!(form)]).await.expect("it is sent");
-        let answer = text(page, "body").await;
-        assert!(answer.contains("AEG-AUTH-004"), "{form}: {answer}");
+        shows(page, "AEG-AUTH-004").await;
     }
     let fetch = r#"
         const [url, done] = arguments, body = JSON.stringify({ decision: "approved" });

@@ -19,7 +19,7 @@ pub(crate) struct ApiError {
     param: Option<Box<str>>,
     decision: Option<Box<Decided>>,
     /// Seconds.
-    retry_after: Option<u64>,
+    retry_after: Option<u16>,
 }
 
 /// The body of every answer that is no success.
@@ -130,7 +130,7 @@ impl ApiError {
     }
 
     /// Seconds until it may be different.
-    pub(crate) fn retry_after(&self) -> Option<u64> {
+    pub(crate) fn retry_after(&self) -> Option<u16> {
         self.retry_after.or((self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1))
     }
 
@@ -237,7 +237,7 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::NoKey | AuthError::WrongKey | AuthError::Shape => ApiError::new(StatusCode::UNAUTHORIZED, Code::AUTH_KEY, message),
             AuthError::TooMany(wait) => ApiError {
-                retry_after: Some(wait.as_secs().max(1)),
+                retry_after: Some(u16::try_from(wait.as_secs().max(1)).unwrap_or(u16::MAX)),
                 ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, Code::AUTH_GUESSES, message)
             },
             AuthError::Token => ApiError::new(StatusCode::FORBIDDEN, Code::AUTH_ORIGIN, message),
