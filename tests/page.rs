@@ -48,9 +48,15 @@ impl Browser {
         panic!("chromedriver does not answer");
     }
 
-    pub(crate) async fn close(mut self) {
-        let _ = self.client.close().await;
-        let _ = self.driver.kill();
+    pub(crate) async fn close(self) {
+        let _ = self.client.clone().close().await;
+    }
+}
+
+/// A test that fails ends its browser, too: a driver that is told to end takes it along.
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
         let _ = self.driver.wait();
     }
 }

@@ -244,7 +244,10 @@ async fn a_question_of_a_mebibyte_is_shown_whole_and_can_be_decided() {
     assert!((0..1000).all(|at| shown.contains(&format!("message {at}: "))) && shown.matches("ipsum").count() == 60_000);
     assert!(html.len() < 10 << 20 && opened < Duration::from_secs(30), "{} bytes, {opened:?}", html.len());
     assert!(text(page, ".found").await.contains(&format!("{} more, all of them marked below", marks - 50)));
-    assert!(text(page, ".card").await.contains("1000 messages, all of them here"));
+    // Not the text of the card: drivers take a minute to put so much together.
+    let heads =
+        page.execute("return [...document.querySelectorAll('.card h3')].map((it) => it.textContent)", vec![]).await.expect("it runs");
+    assert!(heads.to_string().contains("1000 messages, all of them here"), "{heads}");
     click(page, "button[name=decision][value=denied]").await;
     host.settled("", run["run_id"].as_str().expect("an id"), "denied").await;
     browser.close().await;
