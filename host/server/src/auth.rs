@@ -142,7 +142,8 @@ impl Auth {
     }
 
     async fn by_header(&self, header: &str, from: Option<IpAddr>) -> Result<Principal, AuthError> {
-        let key = key_in(header).ok_or_else(|| self.refuse(AuthError::Shape, from))?;
+        // What cannot be a key is a mistake and no guess: it is not counted.
+        let key = key_in(header).ok_or(AuthError::Shape)?;
         match self.remembered(&Digest::of(key.as_bytes())) {
             Some(principal) => Ok(principal),
             None => Ok(self.check(key, from).await?.principal),
@@ -160,17 +161,18 @@ impl Auth {
         let found = if is_key(key) { self.store.key_find(hash).await? } else { None };
         let Some(key) = found else {
             self.known().remove(&hash);
-            return Err(self.refuse(AuthError::WrongKey, from));
+            return Err(self.refuse(from));
         };
         self.remember(hash, key.principal.clone());
         Ok(key)
     }
 
     /// Counts a wrong key. Those that came at the same moment, before the first of them was counted, get no answer of their own.
-    fn refuse(&self, why: AuthError, from: Option<IpAddr>) -> AuthError {
-        let (now, wait) = (Instant::now(), self.guesses.wait(from, Instant::now()));
+    fn refuse(&self, from: Option<IpAddr>) -> AuthError {
+        let now = Instant::now();
+        let wait = self.guesses.wait(from, now);
         self.guesses.wrong(from, now);
-        wait.map_or(why, AuthError::TooMany)
+        wait.map_or(AuthError::WrongKey, AuthError::TooMany)
     }
 
     fn remembered(&self, hash: &Digest) -> Option<Principal> {
@@ -290,10 +292,10 @@ mod tests {
         auth.store.key_create(&kept).await.unwrap();
         assert!(call(&key, here).await.is_ok());
         for at in 0..guesses::AT_ONCE {
-            let wrong = [format!("aeg-{at:064x}"), "nonsense".into()];
-            assert!(matches!(call(&wrong[at as usize % 2], here).await, Err(AuthError::WrongKey | AuthError::Shape)));
+            assert!(matches!(call("nonsense", here).await, Err(AuthError::Shape)), "what cannot be a key does not count");
+            assert!(matches!(call(&format!("aeg-{at:064x}"), here).await, Err(AuthError::WrongKey)));
         }
-        for wrong in [&format!("aeg-{:064x}", 99), "nonsense", &later] {
+        for wrong in [&format!("aeg-{:064x}", 99), &later] {
             assert!(matches!(call(wrong, here).await, Err(AuthError::TooMany(_))), "{wrong}: nobody learns whether it is right");
             assert!(matches!(auth.log_in(wrong, here).await, Err(AuthError::TooMany(_))));
         }
