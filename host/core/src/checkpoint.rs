@@ -77,6 +77,7 @@ struct Format {
 
 #[derive(Deserialize)]
 struct Read {
+    format: u32,
     run: Run,
 }
 
@@ -91,11 +92,16 @@ impl Run {
     /// # Errors
     /// When it is damaged, or of a later version.
     pub fn decode(bytes: &[u8]) -> Result<Run, DecodeError> {
-        let Format { format } = serde_json::from_slice(bytes)?;
+        let read = serde_json::from_slice(bytes);
+        // Another format may read as well, or not at all: its number comes first.
+        let format = match &read {
+            Ok(Read { format, .. }) => *format,
+            Err(_) => serde_json::from_slice::<Format>(bytes)?.format,
+        };
         if format != FORMAT {
             return Err(DecodeError::Format(format));
         }
-        let Read { run } = serde_json::from_slice(bytes)?;
+        let Read { run, .. } = read?;
         run.check().map_err(DecodeError::Impossible)?;
         Ok(run)
     }

@@ -98,14 +98,8 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All there are.
-    pub const ALL: [FailureKind; 6] = [
-        FailureKind::Declined,
-        FailureKind::Trap,
-        FailureKind::Timeout,
-        FailureKind::Memory,
-        FailureKind::Output,
-        FailureKind::Contract,
-    ];
+    pub const ALL: [FailureKind; 6] =
+        [FailureKind::Declined, FailureKind::Trap, FailureKind::Timeout, FailureKind::Memory, FailureKind::Output, FailureKind::Contract];
 
     /// As it is written.
     pub fn name(self) -> &'static str {

@@ -1,8 +1,10 @@
 //! Names and numbers that travel as text. Nothing in this file makes up a name: time and randomness are passed in.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::marker::PhantomData;
 use std::str::FromStr;
 use uuid::Uuid;
 
@@ -19,8 +21,7 @@ impl Time {
 }
 
 /// Names a run: a UUID of version 7 (RFC 9562), so that ids sort by the time of their creation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(Uuid);
 
 impl RunId {
@@ -62,8 +63,7 @@ impl FromStr for RunId {
 }
 
 /// Names one question of one run: the run's id, a dot, and its number from 1 (`0192…-….1`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApprovalId {
     /// The run that asks.
     pub run: RunId,
@@ -96,8 +96,7 @@ impl FromStr for ApprovalId {
 
 /// A SHA-256 (FIPS 180-4), or an HMAC-SHA-256 (RFC 2104) where a salt keeps short texts from being guessed.
 /// Written as `sha256:<64 hex digits>`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -108,15 +107,26 @@ impl Digest {
 
     /// Sixty-four hex digits without the prefix, as `sha256sum` prints them.
     pub fn hex(&self) -> String {
-        let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte is one hex digit");
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex_digits(self.0).as_str().into()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str("sha256:")?;
+        f.write_str(hex_digits(self.0).as_str())
     }
+}
+
+/// Lower-case hex digits, two for each byte, on the stack: a checkpoint holds dozens of digests.
+fn hex_digits(bytes: [u8; 32]) -> Written<64> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = Written { bytes: [0; 64], len: 64 };
+    for (pair, byte) in text.bytes.chunks_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
 }
 
 impl fmt::Debug for Digest {
@@ -151,25 +161,62 @@ pub struct IdError {
     what: &'static str,
 }
 
+/// A short text on the stack.
+struct Written<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Written<N> {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).expect("only whole texts were written")
+    }
+}
+
+impl<const N: usize> fmt::Write for Written<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}
+
+struct FromText<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = IdError>> Visitor<'_> for FromText<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// As serde's `into` and `try_from` would do it, without a `String` for each.
 macro_rules! travels_as_text {
-    ($($name:ty),*) => {$(
-        impl From<$name> for String {
-            fn from(it: $name) -> String {
-                it.to_string()
+    ($($name:ty: $length:literal),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let mut text = Written { bytes: [0; $length], len: 0 };
+                write!(text, "{self}").expect("it is no longer than that");
+                to.serialize_str(text.as_str())
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = IdError;
-
-            fn try_from(text: String) -> Result<$name, IdError> {
-                text.parse()
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<$name, D::Error> {
+                from.deserialize_str(FromText(PhantomData))
             }
         }
     )*};
 }
 
-travels_as_text!(RunId, ApprovalId, Digest);
+// The longest of each: a UUID; with a dot and ten digits; `sha256:` and 64 digits.
+travels_as_text!(RunId: 36, ApprovalId: 47, Digest: 71);
 
 #[cfg(test)]
 mod tests {

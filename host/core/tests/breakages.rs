@@ -155,7 +155,10 @@ const BREAKAGES: &[(&str, &[Change])] = &[
     ("other roles are tool results", &[("run/content", "!holds(index) && ⟦self.request.messages[index].role == Role::Tool⟧", "true")]),
     ("words are not kept", &[("run/words", "⟦self.words.insert(self.history.len() as u32 + 1, words)⟧;", "drop(words)")]),
     ("words are kept at another entry", &[("run/words", "self.words.insert(⟦self.history.len() as u32 + 1⟧, words)", "1")]),
-    ("the digest of words does not cover them", &[("run/words", "self.salted(&[b\"words\", ⟦words.as_bytes()⟧])", "&words.as_bytes()[..0]")]),
+    (
+        "the digest of words does not cover them",
+        &[("run/words", "self.salted(&[b\"words\", ⟦words.as_bytes()⟧])", "&words.as_bytes()[..0]")],
+    ),
     ("digests can be guessed", &[("run/approvers", "new_from_slice(⟦&self.salt.0⟧)", "&[0; 32]")]),
     ("what happened is not recorded", &[("run", "⟦self.record(fact)⟧;\n        Ok(())", "drop(fact)")]),
     ("the version stands still", &[("run", "⟦self.version += 1⟧;", "()")]),

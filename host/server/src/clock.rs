@@ -1,6 +1,7 @@
 //! The one place where time and randomness come from. Nothing else in this crate asks the system for either.
 
 use aegis_core::Time;
+use jiff::fmt::temporal::DateTimePrinter;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now. A clock set before 1970 counts as 1970.
@@ -18,13 +19,15 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 
 /// `N` unguessable bytes as lower-case hex digits.
 pub(crate) fn random_hex<const N: usize>() -> String {
-    random::<N>().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte is one hex digit");
+    random::<N>().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// As it is written for people and programs: RFC 3339 in UTC with milliseconds, such as `2026-01-31T12:00:00.000Z`.
 pub fn rfc3339(time: Time) -> String {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     let moment = i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", moment.unwrap_or(jiff::Timestamp::MAX))
+    PRINTER.timestamp_to_string(&moment.unwrap_or(jiff::Timestamp::MAX))
 }
 
 /// `serialize_with` for fields that hold a [`Time`].

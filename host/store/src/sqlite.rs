@@ -1,5 +1,6 @@
 //! A store in one SQLite file: one thread writes and makes many commits durable at once, a few others read. No method
-//! blocks the executor; only [`Sqlite::open`] and dropping do.
+//! makes the executor wait for a lock or a commit, and none but the look-up of a single row for the disk; only
+//! [`Sqlite::open`] and dropping block.
 
 mod file;
 mod keys;
@@ -65,6 +66,17 @@ impl Sqlite {
         let (reply, done) = oneshot::channel();
         self.writer.submit(work, reply);
         done.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Looks up a row or two by their keys, at once if that can be had without waiting.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.readers.try_look(work.clone()) {
+            Some(found) => Ok(found),
+            None => self.read(work).await,
+        }
     }
 
     async fn read<T: Send + 'static>(

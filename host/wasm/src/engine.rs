@@ -2,7 +2,8 @@
 //! place that the pool does not have.
 
 use crate::cache::Cache;
-use crate::limits::{Budget, Limits, Space, TICK};
+use crate::limits::{Budget, Limits, Space};
+use crate::ticker::{Ticker, Ticking};
 use crate::wasi::{Moment, Wasi};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) linker: Linker<State>,
     pub(crate) places: Semaphore,
     pub(crate) cache: Option<Cache>,
+    pub(crate) ticker: Ticker,
 }
 
 impl Sandbox {
@@ -76,8 +78,8 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         crate::wasi::link(&mut linker).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let cache = options.cache_dir.map(|path| Cache::open(path, &engine)).transpose()?;
-        start_ticker(&engine)?;
-        let shared = Shared { engine, linker, places: Semaphore::new(instances as usize), cache };
+        let ticker = Ticker::start(&engine).map_err(|error| SandboxError::Engine(format!("no thread for the ticker: {error}")))?;
+        let shared = Shared { engine, linker, places: Semaphore::new(instances as usize), cache, ticker };
         Ok(Sandbox { shared: Arc::new(shared) })
     }
 }
@@ -111,25 +113,13 @@ fn config(instances: u32) -> Config {
     config
 }
 
-/// Ends by itself once the engine is gone.
-fn start_ticker(engine: &Engine) -> Result<(), SandboxError> {
-    let engine = engine.weak();
-    let tick = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(TICK);
-        }
-    };
-    let started = std::thread::Builder::new().name("aegis-ticker".into()).spawn(tick);
-    started.map(drop).map_err(|error| SandboxError::Engine(format!("no thread for the ticker: {error}")))
-}
-
 /// What belongs to one instance.
 pub(crate) struct State {
     pub(crate) budget: Budget,
     pub(crate) space: Space,
     pub(crate) wasi: Option<Box<Wasi>>,
+    /// No instance without the clock that ends it.
+    _ticking: Ticking,
 }
 
 impl WasiView for State {
@@ -142,7 +132,7 @@ impl Shared {
     /// Room for one instance, with everything limited before anything of it runs.
     pub(crate) fn store(&self, limits: &Limits, budget: Budget, wasi: Option<Moment>) -> Store<State> {
         let wasi = wasi.map(|moment| Box::new(Wasi::new(moment, limits.log)));
-        let mut store = Store::new(&self.engine, State { budget, space: Space::new(limits.memory), wasi });
+        let mut store = Store::new(&self.engine, State { budget, space: Space::new(limits.memory), wasi, _ticking: self.ticker.hold() });
         store.limiter(|state| &mut state.space);
         store.set_hostcall_fuel(limits.output);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.tick()));

@@ -14,6 +14,7 @@ mod load;
 mod manifest;
 mod schema;
 mod snapshot;
+mod ticker;
 mod warm;
 mod wasi;
 mod weight;

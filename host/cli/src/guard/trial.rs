@@ -2,8 +2,8 @@
 //! nobody acts on it.
 
 use aegis_core::{
-    Answer, ApprovalRule, Backoff, Digest, Event, Guard, GuardFailure, Input, Message, Mode, OnFailure, OnUnknown, Plan, Principal,
-    Report, Request, Role, RunId, Scope, Stage, Stages, Time, Tool, ToolCall, Usage, Want,
+    Answer, ApprovalRule, Backoff, Digest, Event, Guard, GuardFailure, Input, Message, Mode, OnFailure, OnUnknown, Plan, Principal, Report,
+    Request, Role, RunId, Scope, Stage, Stages, Time, Tool, ToolCall, Usage, Want,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod error;
+mod event;
 mod guards;
 mod health;
 mod layers;

@@ -137,8 +137,8 @@ pub(crate) struct ListQuery {
 
 /// One page, newest first.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct RunList {
-    data: Vec<RunView>,
+pub(crate) struct RunList<'a> {
+    data: Vec<RunView<'a>>,
     /// Hand it in as `after` for the next page; null at the end.
     next: Option<String>,
 }
@@ -150,16 +150,13 @@ pub(crate) struct RunList {
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 422, description = "A parameter that cannot be used", body = ErrorBody),
     (status = 503, description = "The store failed", body = ErrorBody)))]
-pub(super) async fn list(
-    State(app): State<Shared>,
-    Caller(who): Caller,
-    Asked(query): Asked<ListQuery>,
-) -> Result<Json<RunList>, ApiError> {
+pub(super) async fn list(State(app): State<Shared>, Caller(who): Caller, Asked(query): Asked<ListQuery>) -> Result<Response, ApiError> {
     let given = |it: Option<String>| it.filter(|it| !it.is_empty());
     let status = given(query.status).map(|it| status(&it)).transpose()?;
     let filter = RunFilter { status, route: given(query.route), principal: given(query.principal), visible_to: None };
     let found = app.list(&who, filter, &page(query.limit.as_deref(), query.after.as_deref())?).await?;
-    Ok(Json(RunList { data: found.data.iter().map(RunView::from).collect(), next: found.next.map(|it| it.to_string()) }))
+    let list = RunList { data: found.data.iter().map(RunView::from).collect(), next: found.next.map(|it| it.to_string()) };
+    Ok(Json(list).into_response())
 }
 
 fn status(text: &str) -> Result<Status, ApiError> {

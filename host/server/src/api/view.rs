@@ -1,29 +1,31 @@
 //! What clients read: runs and questions as they are written on the wire. Nothing is decided here.
 
-use crate::clock::{as_rfc3339, rfc3339};
+use super::event::EventView;
+use crate::clock::as_rfc3339;
 use aegis_core::{
-    Approval, Approver, Code, Entry, Fact, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Ruling, Run, Stage, Status, Time, Tool,
+    Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Run, RunId, Stage, Status, Time, Tool,
     ToolCall, Usage,
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A run.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct RunView {
-    run_id: String,
-    route: String,
+pub(crate) struct RunView<'a> {
+    #[schema(value_type = String)]
+    run_id: RunId,
+    route: &'a str,
     /// `pending`, `running`, `paused`, `completed`, `blocked`, `denied`, `cancelled` or `error`.
     status: &'static str,
     /// What the model said; null unless `completed`.
     response: Option<String>,
     /// Who created it.
-    principal_id: String,
+    principal_id: &'a str,
     /// What the model wants to do, in OpenAI's shape; empty unless `completed`.
     #[schema(value_type = Vec<Object>)]
-    tool_calls: Vec<ToolCall>,
+    tool_calls: &'a [ToolCall],
     #[schema(value_type = UsageSchema)]
     usage: Usage,
     /// The open question; null unless `paused`.
@@ -32,7 +34,7 @@ pub(crate) struct RunView {
     error: Option<RunError>,
     /// All that happened, oldest first: `time`, `type`, and what belongs to the type.
     #[schema(value_type = Vec<Object>)]
-    events: Vec<Map<String, Value>>,
+    events: Vec<EventView<'a>>,
     #[serde(serialize_with = "as_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     created_at: Time,
@@ -124,20 +126,20 @@ struct ContentView {
     reply: Option<Message>,
 }
 
-impl From<&Run> for RunView {
-    fn from(run: &Run) -> RunView {
+impl<'a> From<&'a Run> for RunView<'a> {
+    fn from(run: &'a Run) -> RunView<'a> {
         let reply = run.response();
         RunView {
-            run_id: run.id().to_string(),
-            route: run.plan().route.clone(),
+            run_id: run.id(),
+            route: &run.plan().route,
             status: run.status().name(),
             response: reply.filter(|it| !it.message.content.is_none() || it.message.refusal.is_some()).map(|it| it.message.joined()),
-            principal_id: run.principal().id.clone(),
-            tool_calls: reply.map(|it| it.message.tool_calls.clone()).unwrap_or_default(),
+            principal_id: &run.principal().id,
+            tool_calls: reply.map(|it| it.message.tool_calls.as_slice()).unwrap_or_default(),
             usage: run.unjudged_reply().map(|it| it.usage).unwrap_or_default(),
             approval: run.approval().map(ApprovalView::from),
             error: error_of(run),
-            events: run.history().iter().map(|entry| event(run, entry)).collect(),
+            events: run.history().iter().map(|entry| EventView { run, entry }).collect(),
             created_at: run.created_at(),
             updated_at: run.updated_at(),
         }
@@ -219,42 +221,5 @@ fn failed(failure: &Failure) -> (Code, String) {
             (Code::RUN_GUARD_GONE, format!("the guard {name:?} is not loaded as it was when the run began"))
         }
         Failure::Missing(Missing::Provider(name)) => (Code::PRV_MISSING, format!("the provider {name:?} is not configured any more")),
-    }
-}
-
-/// A line of the ledger as a client reads it: flat, with times that people can read, and with the guard's words instead of their
-/// digest.
-fn event(run: &Run, entry: &Entry) -> Map<String, Value> {
-    let mut event = Map::new();
-    event.insert("time".into(), rfc3339(entry.time).into());
-    let fact = serde_json::to_value(&entry.fact).expect("facts have string keys only");
-    flatten(fact, &mut event);
-    speak(run, entry, &mut event);
-    event
-}
-
-fn speak(run: &Run, entry: &Entry, event: &mut Map<String, Value>) {
-    let Fact::Judged { ruling, .. } = &entry.fact else { return };
-    event.shift_remove("words");
-    let (name, value) = match ruling {
-        Ruling::Allow | Ruling::Sanitize { .. } => return,
-        Ruling::Block { .. } | Ruling::Monitored { .. } => ("why", json!(run.words(entry))),
-        Ruling::RequireApproval { .. } => ("prompt", json!(run.words(entry))),
-        Ruling::Failed { .. } => {
-            event.shift_remove("kind");
-            ("failure", json!(run.failure(entry)))
-        }
-    };
-    event.insert(name.into(), value);
-}
-
-fn flatten(from: Value, into: &mut Map<String, Value>) {
-    let Value::Object(fields) = from else { return };
-    for (name, value) in fields {
-        match (name.as_str(), value) {
-            ("ruling" | "finish", nested) => flatten(nested, into),
-            ("expires_at" | "until", Value::Number(ms)) => drop(into.insert(name, json!(rfc3339(Time(ms.as_u64().unwrap_or_default()))))),
-            (_, value) => drop(into.insert(name, value)),
-        }
     }
 }

@@ -20,7 +20,7 @@ impl Keys for Sqlite {
 
     async fn key_find(&self, hash: Digest) -> Result<Option<Key>, StoreError> {
         let sql = "SELECT id, principal, created_at, revoked_at FROM key WHERE hash = ?1 AND revoked_at IS NULL";
-        let found = self.read(move |db| Ok(db.prepare_cached(sql)?.query_row([hash.0], |row| key(row, 0)).optional()?));
+        let found = self.look(move |db| Ok(db.prepare_cached(sql)?.query_row([hash.0], |row| key(row, 0)).optional()?));
         found.await
     }
 
@@ -56,7 +56,7 @@ impl Keys for Sqlite {
             let key = key(row, 2)?;
             Ok((Session { hash, key: key.id.clone(), token: row.get(0)?, expires_at: time(row.get(1)?) }, key))
         };
-        let found = self.read(move |db| Ok(db.prepare_cached(sql)?.query_row(params![hash.0, milliseconds(now)], both).optional()?));
+        let found = self.look(move |db| Ok(db.prepare_cached(sql)?.query_row(params![hash.0, milliseconds(now)], both).optional()?));
         found.await
     }
 

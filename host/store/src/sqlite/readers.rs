@@ -1,4 +1,5 @@
-//! A few threads that read, each on a connection of its own: they see what was committed and never wait for the writer.
+//! Reading, on connections of their own that see what was committed and never wait for the writer: lists and checks on a few
+//! threads, single rows on the thread that asks, where waking another one would cost more than the look-up.
 
 use super::file;
 use crate::StoreError;
@@ -8,9 +9,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// One long list or check must not hold up the others.
 const THREADS: usize = 4;
+/// Single rows that are looked up at once; one more is left to the threads.
+const LOOKS: usize = 4;
 
 pub(super) type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -19,19 +23,32 @@ pub(super) type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 pub(super) struct Readers {
     reads: Option<Sender<Read>>,
     threads: Vec<JoinHandle<()>>,
+    looks: Vec<Mutex<Connection>>,
 }
 
 impl Readers {
     pub(super) fn start(path: &Path) -> Result<Readers, StoreError> {
         let (reads, waiting) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
-        let mut readers = Readers { reads: Some(reads), threads: vec![] };
+        let mut readers = Readers { reads: Some(reads), threads: vec![], looks: vec![] };
+        for _ in 0..LOOKS {
+            let db = file::connect_to_read(path)?;
+            // Whoever asks must not sleep: a database that is locked is left to the threads.
+            db.busy_timeout(Duration::ZERO)?;
+            readers.looks.push(Mutex::new(db));
+        }
         for _ in 0..THREADS {
             let (db, waiting) = (file::connect_to_read(path)?, waiting.clone());
             let thread = std::thread::Builder::new().name("store-reader".into()).spawn(move || serve(db, &waiting));
             readers.threads.push(thread.map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?);
         }
         Ok(readers)
+    }
+
+    /// What `look` finds, at once; nothing when it would have to wait, or failed.
+    pub(super) fn try_look<T>(&self, look: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Option<T> {
+        let mut db = self.looks.iter().find_map(|it| it.try_lock().ok())?;
+        look(&mut db).ok()
     }
 
     pub(super) fn submit(&self, read: Read) {

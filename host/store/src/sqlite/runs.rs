@@ -19,7 +19,7 @@ impl Runs for Sqlite {
     }
 
     async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        let found = self.read(move |db| {
+        let found = self.look(move |db| {
             let mut find = db.prepare_cached("SELECT id, checkpoint FROM run WHERE id = ?1")?;
             Ok(find.query_row([id.as_bytes()], stored).optional()?)
         });
