@@ -25,5 +25,5 @@ pub use json::{Strict, once};
 pub use ledger::{Entry, Fact, Finish, LedgerError, Link, Replayed, Ruling, replay};
 pub use message::{Content, Detail, ImageUrl, InputAudio, MAX_DEPTH, Message, Part, PartView, Role, Tool, ToolCall, too_deep};
 pub use plan::{ApprovalRule, Backoff, Guard, Mode, OnFailure, OnUnknown, Plan, Scope, Stages};
-pub use run::{Call, Failure, Input, Label, Outcome, Phase, Refused, Request, Run, Status, Want};
+pub use run::{Again, Call, Failure, Input, Label, Outcome, Phase, Refused, Request, Run, Status, Unproved, Want};
 pub use verdict::{Edit, Finding, Place, Question, Report, ReportError, Stage, Verdict};

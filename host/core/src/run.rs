@@ -2,6 +2,7 @@
 //!
 //! No clock, no network, no store, no wasm and no randomness in this file.
 
+mod again;
 mod approvers;
 mod content;
 mod facts;
@@ -12,10 +13,13 @@ use crate::{
     Approval, ApprovalId, Approver, Choice, Commit, Decided, Decision, Digest, Edit, Entry, Event, Fact, FailureKind, Guard, Message,
     Missing, Plan, Principal, PrincipalRole, Reply, ReportError, RunId, Stage, Time, Tool, unreachable,
 };
+use again::{Original, Rewritten};
 use approvers::required;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+pub use again::{Again, Unproved};
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -291,6 +295,10 @@ pub struct Run {
     judged: BTreeMap<String, BTreeMap<usize, u32>>,
     /// What guards said, by the place of the entry that has its digest; erased with the content.
     words: BTreeMap<u32, String>,
+    /// Every text that was edited, as it came in: what guards have judged can be shown again. Erased with the content.
+    originals: Vec<Original>,
+    /// What people wrote instead; erased with the content.
+    rewritten: Vec<Rewritten>,
     /// All that happened, in order; the last ones are not committed yet.
     history: Vec<Entry>,
 }
@@ -327,6 +335,8 @@ impl Run {
             approvals: vec![],
             judged: BTreeMap::new(),
             words: BTreeMap::new(),
+            originals: vec![],
+            rewritten: vec![],
             history: vec![],
         };
         for guard in Stage::ALL.iter().flat_map(|stage| run.plan.pipeline.at(*stage)) {

@@ -128,7 +128,14 @@ const BREAKAGES: &[(&str, &[Change])] = &[
     ("tools are not part of the content", &[("run", "&(&self.request.messages, ⟦&self.request.tools⟧,", "&self.request.tools[..0]")]),
     ("several edits are made at wrong bytes", &[("run/content", "from = ⟦edit.end as usize⟧", "edit.start as usize")]),
     ("a guard's edit is lost", &[("run/facts", "⟦self.edit(&edits)⟧;\n                Ruling::Sanitize", "()")]),
-    ("a person's edit is lost", &[("run/facts", "⟦self.edit(&edits)⟧;\n        if choice", "()")]),
+    ("a person's edit is lost", &[("run/facts", "⟦self.edit(edits)⟧;\n        if choice", "()")]),
+    ("what came in is not kept", &[("run/content", "⟦self.keep_original(at)⟧;", "()")]),
+    (
+        "what stood before the last edit is taken for what came in",
+        &[("run/again", "if ⟦self.originals.iter().any(|it| it.at == at)⟧", "{ self.originals.retain(|it| it.at != at); false }")],
+    ),
+    ("what a person wrote is not kept", &[("run/facts", "if ⟦edited.is_some()⟧ {\n            self.rewritten", "false")]),
+    ("another verdict passes for the same", &[("run/again", "if ⟦!same(&fact, &entry.fact)⟧ &&", "false")]),
     ("what was edited counts as judged", &[("run/content", "⟦self.revisions[message as usize] += edits.len() as u32⟧", "()")]),
     (
         "what a guard asked about counts as judged",

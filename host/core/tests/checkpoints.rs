@@ -179,6 +179,19 @@ fn a_checkpoint_in_which_no_run_can_stand_is_refused() {
     }
 }
 
+/// Goes the run's way again, as far as its damage lets it.
+fn go_again(run: &Run) {
+    let Ok(mut again) = run.again() else { return };
+    let mut way = 0;
+    while let Ok(Some(_)) = again.wants() {
+        let said = [Verdict::Allow, Verdict::Block("no".into())][way % 2].clone();
+        way += 1;
+        if again.judged(Ok(Report::of(said))).is_err() {
+            return;
+        }
+    }
+}
+
 #[test]
 fn damaged_checkpoints_never_panic_whatever_is_done_with_them() {
     let mut state = 1_u64;
@@ -205,6 +218,7 @@ fn damaged_checkpoints_never_panic_whatever_is_done_with_them() {
         }
         let Ok(mut run) = Run::decode(&bytes) else { continue };
         read += 1;
+        go_again(&run);
         for _ in 0..6 {
             let way = roll(10) as u64;
             step(&mut run, way);

@@ -189,6 +189,7 @@ impl Run {
         sorted.sort_by_key(|edit| (edit.at, edit.start));
         for edits in sorted.chunk_by(|a, b| a.at == b.at) {
             let at = edits[0].at;
+            self.keep_original(at);
             if let Some(text) = self.text_mut(at) {
                 *text = edited(text, edits);
             }

@@ -1,8 +1,8 @@
 //! What the world says, turned into facts and into changes of content. Where a fact leads is settled in `ledger`.
 
-use super::{Phase, Refused, Run, approvers::required};
+use super::{Phase, Refused, Run, again::Rewritten, approvers::required};
 use crate::{
-    Answer, Approval, ApprovalId, Choice, Decided, Decision, Entry, Fact, Finding, Finish, Guard, GuardFailure, Mode, OnFailure,
+    Answer, Approval, ApprovalId, Choice, Decided, Decision, Edit, Entry, Fact, Finding, Finish, Guard, GuardFailure, Mode, OnFailure,
     ProviderFailure, Question, Report, Ruling, Stage, Time, Verdict,
 };
 
@@ -111,15 +111,26 @@ impl Run {
         let Decision { approval, by, choice, comment, edits, .. } = decision;
         let edits = if choice == Choice::Approved { edits } else { vec![] };
         let decided = Decided { by: by.clone(), choice, comment: comment.clone(), at: now };
-        self.approvals.last_mut().expect("it is open").decisions.push(decided);
-        self.edit(&edits);
+        self.count(decided, &edits, stage, guard, missing);
+        let edited = (!edits.is_empty()).then(|| self.content(stage));
+        if edited.is_some() {
+            self.rewritten.push(Rewritten { place: self.history.len() as u32 + 1, edits });
+        }
+        Ok(Fact::Decided { approval, by, choice, comment, edited })
+    }
+
+    /// What a decision does to the open question and to the content.
+    pub(super) fn count(&mut self, decided: Decided, edits: &[Edit], stage: Stage, guard: usize, missing: u32) {
+        let choice = decided.choice;
+        if let Some(open) = self.approvals.last_mut() {
+            open.decisions.push(decided);
+        }
+        self.edit(edits);
         if choice == Choice::Approved && edits.is_empty() && missing <= 1 {
             let guard = self.plan.pipeline.at(stage)[guard].clone();
             let view = self.view(stage, &guard);
             self.verdict_holds(&guard, &view);
         }
-        let edited = (!edits.is_empty()).then(|| self.content(stage));
-        Ok(Fact::Decided { approval, by, choice, comment, edited })
     }
 
     pub(super) fn answered(&mut self, attempt: u32, result: Result<Answer, ProviderFailure>, now: Time) -> Fact {

@@ -24,6 +24,7 @@ pub(crate) const PLACES: &[&[&str]] = &[names::PHASES, names::FACTS, names::REFU
 
 const EVENTS: &[&str] = &[
     "counts",
+    "a run goes again",
     "called",
     "a reply is read",
     "taken up",

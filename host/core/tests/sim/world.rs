@@ -8,7 +8,7 @@ use crate::truth::{Asked, How, Mile, Truth, excluded, reachable, strings};
 use aegis_core::{
     Answer, ApprovalId, Choice, Commit, Decision, Digest, Edit, Entry, Event, Fact, Failure, Finish, Guard, GuardFailure, Message, Missing,
     Mode, OnFailure, OnUnknown, Outcome, Phase, Place, Plan, Principal, ProviderFailure, Refused, Report, Request, Role, Ruling, Run,
-    RunId, Stage, Status, Time, Usage, Verdict, Want, replay,
+    RunId, Stage, Status, Time, Unproved, Usage, Verdict, Want, replay,
 };
 use std::collections::BTreeMap;
 
@@ -707,6 +707,14 @@ impl World {
         for case in &self.cases {
             let Some(stored) = &case.stored else { continue };
             assert!(matches!(stored.held.truth.phase, Phase::Done(_)));
+            let (proved, excused) = goes_again(&stored.held, None).expect("the same guards say the same of the same content");
+            let judged = |it: &&Entry| matches!(it.fact, Fact::Judged { .. });
+            assert_eq!((proved + excused) as usize, stored.entries.iter().filter(judged).count(), "every verdict is proved or excused");
+            if proved > 0 {
+                let lie = self.dice.index(proved as usize) as u32;
+                assert!(matches!(goes_again(&stored.held, Some(lie)), Err(Unproved::Differs { .. })), "another verdict is found");
+                self.seen.hit("a run goes again");
+            }
             if let (Some(released), Some(reply)) = (&case.released, &stored.held.truth.reply) {
                 assert_eq!(released, reply, "what was released is what is stored");
             }
@@ -823,6 +831,24 @@ impl Case {
         let held = self.hands.iter().any(Option::is_some);
         if over { self.poked < 1 || held } else { self.stored.is_some() || held }
     }
+}
+
+/// Asks the guards of a stored run again; the one after `lie` others says something else than it did.
+fn goes_again(held: &Held, lie: Option<u32>) -> Result<(u32, u32), Unproved> {
+    let told = |step: u64| {
+        let said = held.old.iter().find_map(|it| match it {
+            Event::Judged { step: of, result } if *of == step => Some(result.clone()),
+            _ => None,
+        });
+        said.expect("the world has heard it")
+    };
+    let mut again = held.run.again()?;
+    while let Some(step) = again.wants()?.map(|it| it.step) {
+        let other = Report { findings: vec![], ..Report::of(Verdict::Block("I never said that".into())) };
+        let said = if lie == Some(again.proved()) { Ok(other) } else { told(step) };
+        again.judged(said)?;
+    }
+    Ok((again.proved(), again.excused()))
 }
 
 /// Milliseconds before the attempt after `attempt`, told from the contract.
