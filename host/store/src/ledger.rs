@@ -11,9 +11,11 @@ pub struct LedgerLine {
     pub stream: String,
     /// Its number in the stream, from 1, without gaps.
     pub n: u64,
+    /// The hash of the line before; zeros before line 1.
+    pub previous: Digest,
     /// An [`aegis_core::Entry`] as JSON, byte for byte as it was sealed.
     pub entry: Vec<u8>,
-    /// [`Link::seal`] over all of this and the hash of the line before.
+    /// [`Link::seal`] over all of this.
     pub hash: Digest,
 }
 
@@ -25,6 +27,16 @@ impl Position {
     /// Notes that `line` was read.
     pub fn pass(&mut self, line: &LedgerLine) {
         self.0.insert(line.stream.clone(), line.n);
+    }
+
+    /// After these lines.
+    pub(crate) fn at(streams: BTreeMap<String, u64>) -> Position {
+        Position(streams)
+    }
+
+    /// Every stream of which a line was read, and the number of the last one.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(stream, n)| (stream.as_str(), *n))
     }
 
     /// The number of the last line read of `stream`, 0 before the first.

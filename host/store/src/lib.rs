@@ -4,6 +4,7 @@
 //! [`Store`] is what a host needs; [`Memory`] and [`Sqlite`] are stores, and one suite of tests holds for both.
 
 mod error;
+mod export;
 mod keys;
 mod ledger;
 mod memory;
@@ -15,6 +16,7 @@ mod upkeep;
 mod conformance;
 
 pub use error::{CommitError, StoreError};
+pub use export::{Broken, End, ExportError, Fault, Filter, Head, KeyError, LedgerKey, PublicKey, Verified, export, verify};
 pub use keys::{Key, Keys, NewKey, Session};
 pub use ledger::{LedgerLine, Position, Verifier};
 pub use memory::Memory;

@@ -81,8 +81,9 @@ impl Memory {
 
 impl World {
     fn append(&mut self, entry: Vec<u8>) {
-        let (n, hash) = (self.link.n, self.link.seal(&entry));
-        self.lines.push(LedgerLine { stream: self.link.stream.clone(), n, entry, hash });
+        let Link { stream, n, previous } = self.link.clone();
+        let hash = self.link.seal(&entry);
+        self.lines.push(LedgerLine { stream, n, previous, entry, hash });
         self.link = self.link.clone().next(hash);
     }
 

@@ -67,7 +67,7 @@ impl Runs for Sqlite {
     async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         let (stream, after) = (self.stream.clone(), after.of(&self.stream).cast_signed());
         let lines = self.read(move |db| {
-            let mut list = db.prepare_cached("SELECT seq, entry, hash FROM ledger WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let mut list = db.prepare_cached(&format!("{LINES} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
             let lines = list.query_map(params![after, rows(limit)], |row| line(&stream, row))?;
             Ok(lines.collect::<Result<_, _>>()?)
         });
@@ -224,10 +224,13 @@ pub(super) fn decode((id, checkpoint): (RunId, Vec<u8>)) -> Result<Run, StoreErr
     Run::decode(&checkpoint).map_err(|error| StoreError::unreadable(id, error))
 }
 
-/// `seq, entry, hash`.
+/// What [`line`] reads.
+pub(super) const LINES: &str = "SELECT seq, entry, hash, coalesce((SELECT before.hash FROM ledger AS before WHERE before.seq = ledger.seq - 1), zeroblob(32)) FROM ledger";
+
+/// A row of [`LINES`].
 pub(super) fn line(stream: &str, row: &Row<'_>) -> rusqlite::Result<LedgerLine> {
     let n = row.get::<_, i64>(0)?.cast_unsigned();
-    Ok(LedgerLine { stream: stream.into(), n, entry: row.get(1)?, hash: Digest(row.get(2)?) })
+    Ok(LedgerLine { stream: stream.into(), n, previous: Digest(row.get(3)?), entry: row.get(1)?, hash: Digest(row.get(2)?) })
 }
 
 /// SQLite's numbers end earlier than ours; the end of time is the end of time.

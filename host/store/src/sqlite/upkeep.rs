@@ -40,7 +40,7 @@ fn check_file(db: &Connection, report: &mut CheckReport) -> Result<(), StoreErro
 
 fn check_ledger(db: &Connection, stream: &str, report: &mut CheckReport) -> Result<(), StoreError> {
     let mut verifier = Verifier::default();
-    let mut list = db.prepare("SELECT seq, entry, hash FROM ledger ORDER BY seq")?;
+    let mut list = db.prepare(&format!("{} ORDER BY seq", runs::LINES))?;
     for line in list.query_map([], |row| runs::line(stream, row))? {
         report.lines += 1;
         if let Err(fault) = verifier.follow(&line?) {

@@ -1,0 +1,142 @@
+//! The ledger on its way out: lines that carry all that their hash covers, and a signed head over all streams. What is written
+//! here can be verified anywhere, without the store. The format is `docs/ledger.md`.
+
+mod head;
+mod key;
+mod verify;
+
+pub use head::{End, Filter, Head};
+pub use key::{KeyError, LedgerKey, PublicKey};
+pub use verify::{Broken, Fault, Verified, verify};
+
+use crate::{LedgerLine, Position, Runs, StoreError};
+use aegis_core::{Digest, Entry, Fact, RunId, Time};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+/// So many lines are in memory at once.
+const PAGE: usize = 1_000;
+
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody takes it.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// What a line says beside its entry.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    stream: String,
+    n: u64,
+    previous: Digest,
+    hash: Digest,
+}
+
+/// Between the place and the entry.
+const ENTRY: &[u8] = b",\"entry\":";
+
+impl LedgerLine {
+    /// The line as JSON; the entry stands last and byte for byte as it was sealed.
+    pub fn to_json(&self) -> Vec<u8> {
+        let place = Place { stream: self.stream.clone(), n: self.n, previous: self.previous, hash: self.hash };
+        let mut json = serde_json::to_vec(&place).expect("a place has string keys only");
+        json.pop();
+        json.extend_from_slice(ENTRY);
+        json.extend_from_slice(&self.entry);
+        json.push(b'}');
+        json
+    }
+
+    /// The line that [`LedgerLine::to_json`] gave.
+    fn from_json(json: &[u8]) -> Option<LedgerLine> {
+        // Quotes inside of strings are escaped, so this is where the entry begins.
+        let at = json.windows(ENTRY.len()).position(|it| it == ENTRY)?;
+        let entry = json[at + ENTRY.len()..].strip_suffix(b"}")?;
+        let Place { stream, n, previous, hash } = serde_json::from_slice(&[&json[..at], b"}"].concat()).ok()?;
+        Some(LedgerLine { stream, n, previous, entry: entry.to_vec(), hash })
+    }
+}
+
+/// Writes what `filter` asks for as JSON lines and a head after them, signed where there is a key. Reads the whole ledger
+/// whatever the filter says: the head tells where every stream ends.
+///
+/// # Errors
+/// When it cannot be read or written; what was written so far has no head, and does not verify.
+pub async fn export(
+    store: &(impl Runs + ?Sized),
+    filter: &Filter,
+    key: Option<&LedgerKey>,
+    now: Time,
+    to: &mut impl Write,
+) -> Result<Head, ExportError> {
+    let mut export = Export { filter, theirs: BTreeSet::new(), ends: BTreeMap::new(), entries: 0, lines: Sha256::new() };
+    let mut position = Position::default();
+    loop {
+        let page = store.ledger_list(&position, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        position.pass(last);
+        for line in &page {
+            export.pass(line, to)?;
+        }
+    }
+    let Export { ends, entries, lines, .. } = export;
+    let head = Head::new(now, filter.clone(), entries, Digest(lines.finalize().into()), ends.into_values().collect(), key);
+    let mut json = head.to_json();
+    json.push(b'\n');
+    to.write_all(&json)?;
+    to.flush()?;
+    Ok(head)
+}
+
+struct Export<'a> {
+    filter: &'a Filter,
+    /// Runs of the principal that is asked for.
+    theirs: BTreeSet<RunId>,
+    ends: BTreeMap<String, End>,
+    entries: u64,
+    lines: Sha256,
+}
+
+impl Export<'_> {
+    fn pass(&mut self, line: &LedgerLine, to: &mut impl Write) -> Result<(), ExportError> {
+        let end = self.ends.entry(line.stream.clone()).or_insert_with(|| End::before(line));
+        (end.n, end.hash) = (line.n, line.hash);
+        if self.is_wanted(line)? {
+            let mut json = line.to_json();
+            json.push(b'\n');
+            to.write_all(&json)?;
+            self.entries += 1;
+            self.lines.update(line.hash.0);
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&mut self, line: &LedgerLine) -> Result<bool, StoreError> {
+        if self.filter.is_everything() {
+            return Ok(true);
+        }
+        let damaged = |error| StoreError::Damaged(format!("ledger {}: line {} cannot be read: {error}", line.stream, line.n));
+        let entry: Entry = serde_json::from_slice(&line.entry).map_err(damaged)?;
+        let Filter { run, principal, since, until } = self.filter;
+        if let (Some(wanted), Fact::Created { principal, .. }) = (principal, &entry.fact)
+            && wanted == principal
+        {
+            self.theirs.insert(entry.run);
+        }
+        Ok(run.is_none_or(|run| run == entry.run)
+            && (principal.is_none() || self.theirs.contains(&entry.run))
+            && since.is_none_or(|since| entry.time >= since)
+            && until.is_none_or(|until| entry.time < until))
+    }
+}
+
+#[cfg(test)]
+mod tests;
