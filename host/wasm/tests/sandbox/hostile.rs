@@ -39,16 +39,17 @@ fn run(guard: &LoadedGuard) -> Run {
     run
 }
 
-/// What the run says of the guard, asked anew.
-async fn ruling(guard: &LoadedGuard) -> Ruling {
+/// What the run says of the guard, asked anew, and how it failed, in words.
+async fn ruling(guard: &LoadedGuard) -> (Ruling, Option<GuardFailure>) {
     let mut run = run(guard);
     let (step, result) = match run.wants() {
         Want::Guard(input) => (input.step, guard.scan(&input).await),
         other => panic!("it wants {other:?}"),
     };
     run.handle(Event::Judged { step, result }, Time(1_000)).expect("it was asked");
-    let Some(Entry { fact: Fact::Judged { ruling, .. }, .. }) = run.history().last() else { panic!("no ruling") };
-    ruling.clone()
+    let last = run.history().last().expect("a run has a history");
+    let Fact::Judged { ruling, .. } = &last.fact else { panic!("no ruling") };
+    (ruling.clone(), run.failure(last))
 }
 
 /// How it ended: what was done, the code, and the words.
@@ -58,10 +59,10 @@ async fn ended(program: Program) -> (&'static str, &'static str, String) {
         Err(error) => return ("refused", error.code().id, error.to_string()),
     };
     match (ruling(&guard).await, ruling(&guard).await) {
-        (Ruling::Failed { failure, passed: false }, Ruling::Failed { failure: again, .. }) if failure.code() == again.code() => {
-            ("fails", failure.code().id, failure.to_string())
+        ((Ruling::Failed { kind, passed: false, .. }, Some(failure)), (Ruling::Failed { kind: again, .. }, _)) if kind == again => {
+            ("fails", kind.code().id, failure.to_string())
         }
-        (first, again) if first == again => ("judges", "", format!("{first:?}")),
+        ((first, None), (again, None)) if first == again => ("judges", "", format!("{first:?}")),
         (first, again) => ("changes its mind", "", format!("{first:?}, then {again:?}")),
     }
 }
@@ -93,7 +94,7 @@ async fn beside_every_hostile_guest_others_judge_as_ever() {
         let guard = load(*program).expect(program.name());
         let beside = tokio::spawn(async move { ruling(&guard).await });
         assert_eq!(ask(&honest, TEXT).await, Ok(Report::of(Verdict::Allow)), "beside {}", program.name());
-        assert!(matches!(beside.await.expect("no panic"), Ruling::Failed { .. }), "{}", program.name());
+        assert!(matches!(beside.await.expect("no panic").0, Ruling::Failed { .. }), "{}", program.name());
         assert_eq!(ask(&honest, TEXT).await, Ok(Report::of(Verdict::Allow)), "after {}", program.name());
     }
 }
