@@ -1,7 +1,7 @@
 //! Facts about runs that the simulated world is too coarse for, each told once.
 
 use aegis_core::{
-    Answer, ApprovalId, ApprovalRule, Approver, Backoff, Choice, Content, Digest, Edit, Event, Fact, Finding, Guard, GuardFailure, Label,
+    Answer, ApprovalId, ApprovalRule, Approver, Backoff, Choice, Content, Digest, Edit, Event, Fact, FailureKind, Finding, Guard, Label,
     Message, Mode, OnFailure, OnUnknown, Outcome, Part, Phase, Place, Plan, Principal, PrincipalRole, Question, Refused, Report,
     ReportError, Request, Role, Run, RunId, Scope, Stage, Stages, Status, Time, Tool, ToolCall, Usage, Verdict, Want, replay,
 };
@@ -160,7 +160,7 @@ fn report(run: &mut Run, report: Report) -> bool {
     let Want::Guard(input) = run.wants() else { panic!("it wants {:?}", run.wants()) };
     let step = input.step;
     run.handle(Event::Judged { step, result: Ok(report) }, NOW).expect("it fits");
-    !matches!(run.phase(), Phase::Done(Outcome::Blocked { failure: Some(GuardFailure::Contract(_)), .. }))
+    !matches!(run.phase(), Phase::Done(Outcome::Blocked { failure: Some(FailureKind::Contract), .. }))
 }
 
 /// Each limit with the most that is allowed, and with one more.
