@@ -9,6 +9,7 @@ mod host;
 mod hostile;
 mod house;
 mod input;
+mod ledger;
 mod machine;
 mod page;
 mod provider;

@@ -6,13 +6,15 @@ use crate::hosting::config_file;
 use crate::loading::blocking;
 use crate::terminal::{Look, line, moment, print, print_json, table, tell};
 use aegis_core::{Approver, Code, Principal, PrincipalRole};
-use aegis_server::auth::new_key;
+use aegis_server::auth::{new_key, new_ledger_key};
 use aegis_server::config::{PersistenceSettings, Settings, environment};
 use aegis_server::{now, rfc3339};
-use aegis_store::{Access, CommitError, Key, Keys as _, Sqlite, StoreError};
+use aegis_store::{Access, CommitError, Key, Keys as _, LedgerKey, Sqlite, StoreError};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 /// For whoever has none.
 pub(crate) const HOW_TO_CREATE: &str = "aegis keys create --principal NAME";
@@ -25,6 +27,8 @@ pub(crate) enum Keys {
     List(List),
     /// Make a key invalid
     Revoke(Revoke),
+    /// Make the key that signs the ledger's exports, in a file of its own, and print its public part; of a file that is there, print that
+    Ledger(Ledger),
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +61,15 @@ pub(crate) struct Revoke {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Ledger {
+    /// The key's file: not beside the database, and in no backup of it
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct Of {
     /// The configuration that names the store; ./aegis.yaml when left out, and without one the store of `aegis dev`
     #[arg(long, value_name = "F")]
@@ -72,6 +85,7 @@ impl Keys {
             Keys::Create(create) => create.run().await,
             Keys::List(list) => list.run().await,
             Keys::Revoke(revoke) => revoke.run().await,
+            Keys::Ledger(ledger) => ledger.run(),
         }
     }
 }
@@ -126,6 +140,35 @@ impl Revoke {
         }
         if self.of.json { print_json(&json!({"id": self.id, "revoked": true})) } else { print(&format!("revoked {}", line(&self.id))) }
     }
+}
+
+impl Ledger {
+    fn run(self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::new(Code::CLI_FILE, format!("{}: {error}", self.file.display()));
+        let new = new_ledger_key();
+        let made = create(&self.file).and_then(|mut file| writeln!(file, "{new}").and_then(|()| file.sync_all()));
+        let text = match made {
+            Ok(()) => new,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => std::fs::read_to_string(&self.file).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        };
+        let wrong = |error| Failure::new(Code::CLI_FILE, format!("{}: {error}", self.file.display()));
+        let public = text.parse::<LedgerKey>().map_err(wrong)?.public();
+        if self.json { print_json(&json!({"public": public})) } else { print(&public.to_string()) }?;
+        tell(
+            "keep this public part where the server cannot write, for `aegis ledger verify --key`; the configuration names the file as `ledger: {key: secret://file/FILE}`",
+        );
+        Ok(())
+    }
+}
+
+/// A new file that only its owner may read.
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 impl Of {

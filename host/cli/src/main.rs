@@ -9,6 +9,7 @@ mod failure;
 mod guard;
 mod hosting;
 mod keys;
+mod ledger;
 mod loading;
 mod logging;
 mod runs;
@@ -52,6 +53,9 @@ enum Command {
     /// Create, list and revoke keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Export the ledger, verify an export, ask the guards again
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -88,6 +92,7 @@ impl Command {
             Command::Runs(runs) => runs.run().await,
             Command::Guard(guard) => guard.run().await,
             Command::Keys(keys) => keys.run().await,
+            Command::Ledger(ledger) => ledger.run().await,
             Command::Config(config) => config.run().await,
             Command::Completions(completions) => completions.run(),
         }

@@ -8,7 +8,7 @@ use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
 use aegis_core::{ApprovalId, Choice, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, Run, RunId, Status};
 use aegis_provider::Provider;
-use aegis_store::{ApprovalFilter, CommitError, Page, Paged, RunFilter, Store, StoreError};
+use aegis_store::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
 use aegis_wasm::LoadedGuard;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -338,6 +338,17 @@ impl App {
     pub async fn approval(&self, who: &Principal, id: RunId) -> Result<Option<Run>, AppError> {
         let asks = |run: &Run| run.approval().is_some_and(|it| it.awaits(who));
         Ok(self.store.run_fetch(id).await?.filter(asks))
+    }
+
+    /// The lines of the ledger after `after`, for admins.
+    ///
+    /// # Errors
+    /// When `who` is none, or the store fails.
+    pub async fn ledger(&self, who: &Principal, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, AppError> {
+        if !who.is(PrincipalRole::Admin) {
+            return Err(AppError::Role(PrincipalRole::Admin));
+        }
+        Ok(self.store.ledger_list(after, limit).await?)
     }
 
     /// Whether there is such a run, whoever asks.

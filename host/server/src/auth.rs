@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::guesses::Guesses;
 use aegis_core::{Digest, Principal, Time};
-use aegis_store::{CommitError, Key, NewKey, Session, Store, StoreError};
+use aegis_store::{CommitError, Key, LedgerKey, NewKey, Session, Store, StoreError};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -197,6 +197,11 @@ pub fn new_key(principal: Principal) -> (String, NewKey) {
     let key = format!("aeg-{}", clock::random_hex::<32>());
     let kept = NewKey { id: clock::random_hex::<6>(), hash: Digest::of(key.as_bytes()), principal, created_at: clock::now() };
     (key, kept)
+}
+
+/// A new key for the ledger's exports, as it stands in its file.
+pub fn new_ledger_key() -> String {
+    LedgerKey::text(&clock::random())
 }
 
 /// Equal, in a time that says nothing about where they differ.

@@ -6,6 +6,7 @@ mod event;
 mod guards;
 mod health;
 mod layers;
+mod ledger;
 #[cfg(test)]
 pub(crate) use layers::panicked;
 mod openapi;
@@ -29,12 +30,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub(crate) type Shared = Arc<App>;
 
 /// Every path of the API with its methods. `/openapi.json` describes exactly these.
-fn table() -> [(&'static str, MethodRouter<Shared>); 11] {
+fn table() -> [(&'static str, MethodRouter<Shared>); 13] {
     [
         ("/v1/runs", post(runs::submit).get(runs::list)),
         ("/v1/runs/{id}", get(runs::fetch)),
         ("/v1/runs/{id}/resume", post(runs::resume)),
         ("/v1/runs/{id}/cancel", post(runs::cancel)),
+        ("/v1/runs/{id}/ledger", get(ledger::of_run)),
+        ("/v1/ledger", get(ledger::list)),
         ("/v1/approvals", get(approvals::list)),
         ("/v1/guards", get(guards::list)),
         ("/v1/guards/{name}", get(guards::fetch)),

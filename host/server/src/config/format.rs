@@ -138,6 +138,10 @@ pub(super) fn approvers(schemas: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": approver(schemas), "maxItems": 1000 })
 }
 
+pub(super) fn secret(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "secret" })
+}
+
 pub(super) fn hosts(schemas: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": host(schemas) })
 }

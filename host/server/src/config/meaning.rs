@@ -10,9 +10,11 @@ use super::{
 };
 use aegis_core::{ApprovalRule, Backoff, Code, Stage, Stages, unreachable};
 use aegis_provider::{FakeSettings, Key};
+use aegis_store::LedgerKey;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the configuration is read for.
@@ -22,6 +24,15 @@ pub(super) enum Purpose {
     Dev,
     /// Only to find the store: secrets and guards need not be there.
     Store,
+    /// The same, and what signs the ledger.
+    Ledger,
+}
+
+impl Purpose {
+    /// Whether secrets and guards need not be there.
+    fn is_of_a_command(self) -> bool {
+        matches!(self, Purpose::Store | Purpose::Ledger)
+    }
 }
 
 /// Bytes of the largest configuration.
@@ -162,6 +173,7 @@ impl<'a> Meaning<'a> {
         self.unused(&guards);
         Settings {
             persistence: self.persistence(),
+            ledger_key: self.ledger_key().map(Arc::new),
             auth: if self.written.auth == Some(written::Auth::ApiKey {}) { AuthSettings::ApiKey } else { AuthSettings::None },
             server: self.server(),
             providers,
@@ -209,7 +221,7 @@ impl<'a> Meaning<'a> {
     }
 
     fn secret(&mut self, reference: &Key, provider: &str) -> Key {
-        if self.purpose == Purpose::Store {
+        if self.purpose.is_of_a_command() {
             return reference.clone();
         }
         secret::resolve(reference.reveal(), self.folder, self.environment).map_or_else(
@@ -220,6 +232,22 @@ impl<'a> Meaning<'a> {
             },
             Key::new,
         )
+    }
+
+    fn ledger_key(&mut self) -> Option<LedgerKey> {
+        let reference = self.written.ledger.key.clone().filter(|_| self.purpose == Purpose::Ledger)?;
+        let place = self.tree.place_of(&["ledger", "key"]);
+        let key = secret::resolve(&reference, self.folder, self.environment);
+        match key.map(|text| text.parse()) {
+            Ok(Ok(key)) => return Some(key),
+            Ok(Err(_)) => self.mistakes.add(
+                Code::CFG_SECRET,
+                place,
+                format!("{reference} holds no key of the ledger: `aegis keys ledger FILE` makes one"),
+            ),
+            Err(why) => self.mistakes.add(Code::CFG_SECRET, place, format!("the secret is missing: {why}")),
+        }
+        None
     }
 
     fn guards(&mut self) -> BTreeMap<String, GuardSettings> {
@@ -249,7 +277,7 @@ impl<'a> Meaning<'a> {
             return Source::Builtin(name);
         }
         let file = self.folder.join(component);
-        if self.purpose != Purpose::Store && !file.is_file() {
+        if !self.purpose.is_of_a_command() && !file.is_file() {
             let place = self.tree.place_of(&["guardrails", guard, "component"]);
             let shown = file.display();
             let message = match file.metadata() {

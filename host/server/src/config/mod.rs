@@ -19,9 +19,11 @@ pub use schema::schema;
 
 use aegis_core::{ApprovalRule, Backoff, Digest, Guard, Mode, OnFailure, OnUnknown, Plan, Scope, Stage, Stages};
 use aegis_provider::{FakeSettings, OpenAiCompatibleSettings};
+use aegis_store::LedgerKey;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Environment variables by name. Values are never shown.
@@ -43,6 +45,8 @@ pub struct Settings {
     pub routes: BTreeMap<String, RouteSettings>,
     /// Where runs are kept.
     pub persistence: PersistenceSettings,
+    /// What signs the ledger's exports; only [`Settings::for_ledger`] looks it up.
+    pub ledger_key: Option<Arc<LedgerKey>>,
     /// How callers are known.
     pub auth: AuthSettings,
     /// The HTTP server.
@@ -233,6 +237,16 @@ impl Settings {
     pub fn persistence(path: Option<&Path>, environment: &Environment) -> Result<PersistenceSettings, ConfigErrors> {
         let purpose = if path.is_some() { meaning::Purpose::Store } else { meaning::Purpose::Dev };
         meaning::load(path, environment, purpose).map(|it| it.persistence)
+    }
+
+    /// The configuration in `path`, or that of `aegis dev` without one, for the ledger: with the key that signs its exports. Other secrets
+    /// and guards need not be there.
+    ///
+    /// # Errors
+    /// All that is wrong with the rest, at once.
+    pub fn for_ledger(path: Option<&Path>, environment: &Environment) -> Result<Settings, ConfigErrors> {
+        let purpose = if path.is_some() { meaning::Purpose::Ledger } else { meaning::Purpose::Dev };
+        meaning::load(path, environment, purpose)
     }
 
     /// `--guard NAME=PATH`: the component of a guard of the configuration is replaced (its pin stays); a new one stands on every

@@ -39,7 +39,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
         ("provider: {}", "aegis.yaml:1:1: unknown key \"provider\": did you mean \"providers\"?"),
         (
             "colour: red",
-            "aegis.yaml:1:1: unknown key \"colour\": write providers, guardrails, pipeline, routes, approval, persistence, auth or server",
+            "aegis.yaml:1:1: unknown key \"colour\": write providers, guardrails, pipeline, routes, approval, persistence, ledger, auth or server",
         ),
         ("provider: {}\nproviders: {}", "aegis.yaml:1:1: unknown key \"provider\": did you mean \"providers\", which stands here already?"),
         (
@@ -414,4 +414,21 @@ fn every_guard_that_may_be_named_comes_with_aegis() {
         assert!(crate::builtin(name).is_some(), "{name}");
     }
     assert!(crate::builtin("other").is_none());
+}
+
+#[test]
+fn what_signs_the_ledger_is_looked_up_for_its_export_alone() {
+    let text = "providers: {f: {type: fake}}\nledger: {key: secret://file/ledger.key}\n";
+    let (folder, file) = folder(text);
+    assert!(Settings::load(&file, &Environment::new()).unwrap().ledger_key.is_none(), "the server never reads it");
+    assert!(Settings::persistence(Some(&file), &Environment::new()).is_ok());
+    let export = || Settings::for_ledger(Some(&file), &Environment::new()).map_err(|error| error.to_string());
+    assert!(export().expect_err("it is missing").contains("aegis.yaml:2:15: the secret is missing"), "{}", export().unwrap_err());
+    fs::write(folder.path().join("ledger.key"), "aeg-12").unwrap();
+    assert!(export().expect_err("another kind of key").contains("holds no key of the ledger"));
+    fs::write(folder.path().join("ledger.key"), format!("aegis-ledger-{}\n", "01".repeat(32))).unwrap();
+    let settings = export().unwrap();
+    assert!(settings.ledger_key.is_some() && !settings.show().contains("aegis-ledger-") && !format!("{settings:?}").contains("0101"));
+    let plain = "ledger: {key: aegis-ledger-0101}";
+    assert!(mistakes(plain).contains("a secret is not written down here") && !mistakes(plain).contains("0101"));
 }

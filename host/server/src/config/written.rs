@@ -29,6 +29,8 @@ pub(super) struct Written {
     pub(super) approval: Approval,
     /// Where runs are kept.
     pub(super) persistence: Option<Persistence>,
+    /// What proves that nobody has changed the ledger.
+    pub(super) ledger: Ledger,
     /// How callers are known.
     pub(super) auth: Option<Auth>,
     /// The HTTP server.
@@ -225,6 +227,16 @@ pub(super) const DATABASE: &str = "aegis.db";
 
 fn database() -> String {
     DATABASE.into()
+}
+
+/// What proves that nobody has changed the ledger.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ledger {
+    /// What `aegis ledger export` signs with: `secret://file/PATH` of a file that `aegis keys ledger` made. The server itself never reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "format::secret")]
+    pub(super) key: Option<String>,
 }
 
 /// How callers are known.

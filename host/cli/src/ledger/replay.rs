@@ -1,0 +1,199 @@
+//! `aegis ledger replay`: the ledger is walked once, then every stored run goes its way again with the same guards.
+
+use super::export::{open, settings};
+use crate::failure::Failure;
+use crate::loading::Bar;
+use crate::terminal::{facts, line, print, print_json, tell};
+use aegis_core::{Code, Digest, Entry, GuardFailure, Input, Run, RunId, Unproved};
+use aegis_server::HostedGuard;
+use aegis_server::config::Settings;
+use aegis_store::{Page, Position, RunFilter, Runs, Verifier};
+use aegis_wasm::{Options, Sandbox};
+use clap::Args;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Only this run
+    #[arg(long, value_name = "ID")]
+    run: Option<RunId>,
+    /// The configuration with the store and the guards; ./aegis.yaml when left out, and without one that of `aegis dev`
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of all of it.
+#[derive(Default)]
+struct Seen {
+    proved: u64,
+    verdicts: u64,
+    excused: u64,
+    differs: Vec<(RunId, String)>,
+    unproved: Vec<(RunId, String)>,
+}
+
+/// What came of one run.
+enum Way {
+    Same {
+        verdicts: u32,
+        excused: u32,
+    },
+    Differs(String),
+    /// Nobody can say.
+    Unproved(String),
+}
+
+/// So many entries of a run were in the ledger, and one hash over them.
+type Told = BTreeMap<RunId, (usize, Digest)>;
+
+impl Replay {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let settings = settings(self.config.as_deref())?;
+        let store = open(settings.persistence.clone()).await?;
+        let told = walk(&store).await?;
+        let guards = tokio::task::block_in_place(|| load(settings))?;
+        let mut seen = Seen::default();
+        match self.run {
+            Some(id) => {
+                let unknown = || Failure::new(Code::RUN_UNKNOWN, format!("there is no run {id}"));
+                let run = store.run_fetch(id).await?.ok_or_else(unknown)?;
+                seen.take(&run, again(&run, &told, &guards).await);
+            }
+            None => every(&store, &told, &guards, &mut seen).await?,
+        }
+        seen.tell(self.json)
+    }
+}
+
+/// The chain from end to end, and what it says of each run.
+async fn walk(store: &impl Runs) -> Result<Told, Failure> {
+    let (mut told, mut verifier, mut position) = (Told::new(), Verifier::default(), Position::default());
+    loop {
+        let lines = store.ledger_list(&position, 1_000).await?;
+        let Some(last) = lines.last() else { return Ok(told) };
+        position.pass(last);
+        for it in &lines {
+            let broken = |why: String| Failure::new(Code::STO_LEDGER, why);
+            verifier.follow(it).map_err(broken)?;
+            let unreadable = |error| broken(format!("ledger {}: line {} cannot be read: {error}", it.stream, it.n));
+            let entry: Entry = serde_json::from_slice(&it.entry).map_err(unreadable)?;
+            let (count, hash) = told.entry(entry.run).or_insert((0, Digest([0; 32])));
+            (*count, *hash) = (*count + 1, fold(*hash, &it.entry));
+        }
+    }
+}
+
+fn fold(before: Digest, entry: &[u8]) -> Digest {
+    Digest::of(&[&before.0, entry].concat())
+}
+
+async fn every(store: &impl Runs, told: &Told, guards: &[HostedGuard], seen: &mut Seen) -> Result<(), Failure> {
+    let mut page = Page { limit: 50, after: None };
+    loop {
+        let runs = store.run_list(&RunFilter::default(), &page).await?;
+        for run in &runs.data {
+            seen.take(run, again(run, told, guards).await);
+        }
+        match runs.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Each alone, so that one that does not load hides no other.
+fn load(settings: Settings) -> Result<Vec<HostedGuard>, Failure> {
+    let options = Options { cache_dir: settings.server.cache_dir.clone(), ..Options::default() };
+    let sandbox = Sandbox::new(options).map_err(aegis_server::OpenError::from)?;
+    let (bar, mut guards) = (Bar::new(), vec![]);
+    for name in settings.guards.keys() {
+        let mut alone = settings.clone();
+        alone.guards.retain(|other, _| other == name);
+        match aegis_server::guards(&sandbox, &mut alone, &|guard, step| bar.step(guard, step)) {
+            Ok(guard) => guards.extend(guard),
+            Err(error) => tell(&line(&error.to_string())),
+        }
+    }
+    Ok(guards)
+}
+
+async fn again(run: &Run, told: &Told, guards: &[HostedGuard]) -> Way {
+    if let Some((count, hash)) = told.get(&run.id()) {
+        let written = run.history().iter().take(*count).map(|entry| serde_json::to_vec(entry).expect("an entry has string keys only"));
+        let folded = written.fold((0, Digest([0; 32])), |(count, hash), entry| (count + 1, fold(hash, &entry)));
+        if folded != (*count, *hash) {
+            return Way::Differs("the stored run is not the one that the ledger tells of".into());
+        }
+    }
+    match go(run, guards).await {
+        Ok(way) => way,
+        Err(error @ Unproved::Differs { .. }) => Way::Differs(error.to_string()),
+        Err(error @ Unproved::Content(_)) => Way::Unproved(error.to_string()),
+    }
+}
+
+async fn go(run: &Run, guards: &[HostedGuard]) -> Result<Way, Unproved> {
+    let mut again = run.again()?;
+    loop {
+        let said = {
+            let Some(input) = again.wants()? else { break };
+            let Some(guard) = hosted(&input, guards) else {
+                let gone =
+                    format!("the guard {} with component {} and these settings is not loaded", input.guard.name, input.guard.component);
+                return Ok(Way::Unproved(gone));
+            };
+            guard.loaded.scan(&input).await
+        };
+        if let Err(failure @ (GuardFailure::Timeout | GuardFailure::Memory)) = &said {
+            return Ok(Way::Unproved(format!("a guard {failure} now")));
+        }
+        again.judged(said)?;
+    }
+    Ok(Way::Same { verdicts: again.proved(), excused: again.excused() })
+}
+
+fn hosted<'a>(input: &Input<'_>, guards: &'a [HostedGuard]) -> Option<&'a HostedGuard> {
+    let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
+    guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name)
+}
+
+impl Seen {
+    fn take(&mut self, run: &Run, way: Way) {
+        match way {
+            Way::Same { verdicts, excused } => {
+                self.proved += 1;
+                self.verdicts += u64::from(verdicts);
+                self.excused += u64::from(excused);
+            }
+            Way::Differs(why) => self.differs.push((run.id(), why)),
+            Way::Unproved(why) => self.unproved.push((run.id(), why)),
+        }
+    }
+
+    fn tell(self, json: bool) -> Result<(), Failure> {
+        if json {
+            let list = |of: &[(RunId, String)]| of.iter().map(|(id, why)| json!({"run_id": id, "why": why})).collect::<Vec<_>>();
+            print_json(&json!({
+                "proved": self.proved, "verdicts": self.verdicts, "excused": self.excused,
+                "differ": list(&self.differs), "unproved": list(&self.unproved),
+            }))?;
+        } else {
+            let list = |of: &[(RunId, String)]| of.iter().map(|(id, why)| format!("{id}: {}", line(why))).collect::<Vec<_>>().join("\n");
+            print(&facts(&[
+                ("same", format!("{} runs, {} verdicts", self.proved, self.verdicts)),
+                ("not tried", format!("{} verdicts, because time or memory ran out then", self.excused)),
+                ("cannot be proved", format!("{} runs\n{}", self.unproved.len(), list(&self.unproved)).trim_end().into()),
+                ("differ", format!("{} runs\n{}", self.differs.len(), list(&self.differs)).trim_end().into()),
+            ]))?;
+        }
+        match self.differs.len() {
+            0 => Ok(()),
+            n => Err(Failure::new(Code::STO_LEDGER, format!("{n} runs are not what the ledger and the guards say"))),
+        }
+    }
+}
