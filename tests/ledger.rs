@@ -122,7 +122,7 @@ async fn what_guards_say_is_told_although_the_ledger_only_has_its_digest() {
 }
 
 #[tokio::test]
-async fn guards_say_the_same_again_and_a_run_in_which_they_do_not_is_named() {
+async fn guards_say_the_same_again_and_runs_whose_guards_are_gone_are_named() {
     let mut host = Host::start(&with_key("none")).await;
     std::fs::write(host.dir.path().join("ledger.key"), format!("aegis-ledger-{}\n", "01".repeat(32))).expect("the folder is writable");
     let ids = lived(&host, "").await;

@@ -197,3 +197,32 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegis_core::{Event, Message, Principal, Report, Request, Role, Time, Verdict};
+    use aegis_server::config::Environment;
+
+    #[tokio::test]
+    async fn a_run_is_named_whose_guard_says_something_else_or_whose_ledger_tells_of_another() {
+        let settings = Settings::for_ledger(None, &Environment::new()).expect("the built-in configuration");
+        let guards = load(settings.clone()).expect("a sandbox");
+        let plan = aegis_server::plans(&settings, &guards)["default"].clone();
+        for (text, same) in [("hello", true), ("financial advice", false)] {
+            let request = Request { messages: vec![Message::text(Role::User, text)], ..Request::default() };
+            let id = RunId::new(Time(1), [1; 10]);
+            let mut run = Run::new(id, plan.clone(), request, Principal::anonymous(), false, [1; 32], Time(1)).expect("a good plan");
+            let event = Event::Judged { step: run.history().len() as u64, result: Ok(Report::of(Verdict::Allow)) };
+            run.handle(event, Time(2)).expect("it was asked");
+            match again(&run, &Told::new(), &guards).await {
+                Way::Same { verdicts, excused } => assert!(same && (verdicts, excused) == (1, 0), "{text}"),
+                Way::Differs(why) => assert!(!same && why.contains("said allow and says require_approval now"), "{text}: {why}"),
+                Way::Unproved(why) => panic!("{text}: {why}"),
+            }
+            let another = Told::from([(id, (1, Digest([0; 32])))]);
+            assert!(matches!(again(&run, &another, &guards).await, Way::Differs(_)), "the ledger tells of another run");
+            assert!(matches!(again(&run, &Told::new(), &[]).await, Way::Unproved(_)), "there is no such guard");
+        }
+    }
+}
