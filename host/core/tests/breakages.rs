@@ -160,7 +160,7 @@ const BREAKAGES: &[(&str, &[Change])] = &[
         &[("run/content", "memory: ⟦self.memory.get(&guard.name).map(String::as_str)⟧", "self.memory.values().next().map(String::as_str)")],
     ),
     ("other roles are tool results", &[("run/content", "!holds(index) && ⟦self.request.messages[index].role == Role::Tool⟧", "true")]),
-    ("words are not kept", &[("run/words", "⟦self.words.insert(self.history.len() as u32 + 1, words)⟧;", "drop(words)")]),
+    ("words are not kept", &[("run/words", "⟦self.words.insert(self.history.len() as u32 + 1, words)⟧;", "Some(words)")]),
     ("words are kept at another entry", &[("run/words", "self.words.insert(⟦self.history.len() as u32 + 1⟧, words)", "1")]),
     (
         "the digest of words does not cover them",
