@@ -97,7 +97,8 @@ mod tests {
             std::thread::sleep(TICK);
         }
         let held = ticker.hold();
-        let spin = Module::new(&engine, "(module (func (export \"f\") (loop (br 0))))").expect("a module");
+        let spin =
+            Module::new(&engine, wat::parse_str("(module (func (export \"f\") (loop (br 0))))").expect("a module")).expect("a module");
         let mut store = Store::new(&engine, ());
         store.set_epoch_deadline(3);
         let instance = wasmtime::Instance::new(&mut store, &spin, &[]).expect("an instance");
