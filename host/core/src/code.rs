@@ -38,6 +38,7 @@ codes! {
     CLI_FILE "AEG-CLI-002" "a file cannot be read or written" "It is not there, is too large, holds something else, or belongs to somebody else." "Check the path and its rights.";
     CLI_INPUT "AEG-CLI-003" "not an input for this guard" "It cannot be read as one, or the guard is never asked at that stage." "Write a text, or JSON like the body of `POST /v1/runs`; `aegis guard inspect FILE` says at which stages a guard judges.";
     CLI_EXPECT "AEG-CLI-004" "another verdict than expected" "The guard judged, and `--expect` names another verdict." "Mend the guard, its settings or the expectation; the verdict and its findings are on stdout.";
+    CLI_DECLINED "AEG-CLI-005" "not confirmed" "On a terminal an approval is asked for once more, and the answer was not yes. Nothing has changed." "Answer `y`, or say `--yes`.";
     GRD_LOAD "AEG-GRD-001" "a guard cannot be loaded" "The file is not there, cannot be read, is too large, or is no WebAssembly component." "Check the path; `aegis guard inspect FILE` says what it is.";
     GRD_CONTRACT "AEG-GRD-002" "a guard does not keep to the contract" "The component does not export `aegis:guard/scanner@0.1.x`, or says something that the contract does not allow." "Build it against the WIT in `wit/`, for example with `aegis guard build`.";
     GRD_IMPORT "AEG-GRD-003" "a guard asks for something that is not granted" "Guards run in a sandbox with nothing in it." "Build the guard without those imports.";
@@ -52,14 +53,14 @@ codes! {
     GRD_BUILD "AEG-GRD-012" "a guard cannot be built" "What stands there is no guard, does not compile, or a tool is missing." "See the message; what cargo says stands above it.";
     PRV_FAILED "AEG-PRV-001" "the provider failed" "It answered with an error, or not at all, and no attempt is left." "See the message; the run's events show every attempt.";
     PRV_UNKNOWN "AEG-PRV-002" "outcome unknown" "The host stopped while the provider was asked, and the route does not allow to ask again." "Find out at the provider what became of it, and send a new run. `on_unknown: retry` allows to ask again.";
-    PRV_MISSING "AEG-PRV-003" "the provider is not configured any more" "A run keeps the plan with which it began, and that names a provider that is gone." "Configure the provider again before such runs go on, or send a new run.";
+    PRV_MISSING "AEG-PRV-003" "the provider is not configured any more" "A run keeps the plan with which it began, and that names a provider that is gone, or is another one by now: of another kind, or at another address." "Configure the provider again as it was before such runs go on, or send a new run.";
     RUN_UNKNOWN "AEG-RUN-001" "there is no such run" "No run has this id, or you may not see it." "Check the id; `GET /v1/runs` lists yours.";
     RUN_BODY "AEG-RUN-002" "the request is wrong" "Its body or a parameter cannot be read." "Write what the message asks for; `/openapi.json` describes every request.";
     RUN_ROUTE "AEG-RUN-003" "there is no such route" "No route of that name is configured." "Use one of the routes that the message names, or none for `default`.";
     RUN_CONFLICT "AEG-RUN-004" "too late, or meant for something else" "The run is not paused, asks something else by now, or was decided already." "Fetch the run and look at its `status` and `approval`.";
     RUN_LARGE "AEG-RUN-005" "the request is too large" "Requests are limited, so that nobody can fill the memory." "Send less, or raise `server.body_limit`.";
     RUN_APPROVERS "AEG-RUN-006" "the approvers can never agree" "More people are required than the lists of approvers leave." "Name more approvers, or require fewer.";
-    RUN_GUARD_GONE "AEG-RUN-007" "a guard of this run is gone" "A run keeps the plan with which it began, and that names a guard component or settings that are not loaded any more." "Configure the guard again as it was before such runs go on, or send a new run.";
+    RUN_GUARD_GONE "AEG-RUN-007" "a guard of this run is gone" "A run keeps the plan with which it began, and the store has not kept a guard that it names, or that guard cannot be loaded any more." "Configure the guard again as it was before such runs go on, or send a new run; the log says what was wrong.";
     RUN_BLOCKED "AEG-RUN-008" "a guard blocked the run" "A guard has judged that this must not pass." "See the guard's reason; change what you ask for, or the guard's settings.";
     RUN_DENIED "AEG-RUN-009" "the run was denied" "An approver said no, or nobody decided before the question expired." "See the comment; a new run asks anew.";
     SRV_NO_AUTH "AEG-SRV-001" "serve refused: no authentication" "Without authentication everybody may do everything." "Set `auth: {type: api_key}` and create a key with `aegis keys create`, or say `--no-auth`; `aegis dev` is for trying.";

@@ -185,4 +185,6 @@ pub enum Missing {
     Guard(String),
     /// This provider.
     Provider(String),
+    /// The provider of that name is another one by now.
+    OtherProvider(String),
 }

@@ -26,4 +26,4 @@ pub use ledger::{Entry, Fact, Finish, LedgerError, Link, Replayed, Ruling, repla
 pub use message::{Content, Detail, ImageUrl, InputAudio, MAX_DEPTH, Message, Part, PartView, Role, Tool, ToolCall, too_deep};
 pub use plan::{ApprovalRule, Backoff, Guard, Mode, OnFailure, OnUnknown, Plan, Scope, Stages};
 pub use run::{Again, Call, Failure, Input, Label, Outcome, Phase, Refused, Request, Run, Status, Unproved, Want};
-pub use verdict::{Edit, Finding, Place, Question, Report, ReportError, Stage, Verdict};
+pub use verdict::{Edit, Finding, Place, Question, Report, ReportError, Rewrite, Stage, Verdict};

@@ -10,6 +10,10 @@ pub struct Plan {
     pub route: String,
     /// The provider's name in the configuration.
     pub provider: String,
+    /// Digest of what makes it that provider: of its kind and address. Under the same name there may be another one by the time it is
+    /// asked. None in plans from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_is: Option<Digest>,
     /// The model as the route names it; empty where the provider has only one.
     pub model: String,
     /// The guards in the order in which they are asked.

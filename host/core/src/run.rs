@@ -227,6 +227,8 @@ pub struct Call<'a> {
     pub attempt: u32,
     /// The provider's name in the configuration.
     pub provider: &'a str,
+    /// [`Plan::provider_is`]: whoever asks another one has not asked what the plan means.
+    pub provider_is: Option<Digest>,
     /// The model as the route names it.
     pub model: &'a str,
     /// The conversation as the guards left it.

@@ -1,6 +1,7 @@
 //! What a guard says. A verdict only says; [`crate::Run::handle`] alone acts on it.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Where in the pipeline a guard is asked; the provider is called between `ToolResult` and `ToolCall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +57,16 @@ pub enum Place {
     ),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Part { message, part } => write!(f, "part {part} of message {message}"),
+            Place::Arguments { message, call } => write!(f, "the arguments of call {call} of message {message}"),
+            Place::Tool(tool) => write!(f, "the description of tool {tool}"),
+        }
+    }
+}
+
 /// Replaces the bytes `start..end` of the UTF-8 text at one place. Edits do not overlap and do not split characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +77,17 @@ pub struct Edit {
     pub start: u32,
     /// One past the last byte.
     pub end: u32,
+    /// What stands there afterwards.
+    pub text: String,
+}
+
+/// What a person has written instead of a text. [`crate::Run::amend`] makes edits of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Where, as a place of the whole conversation.
+    pub at: Place,
+    /// First byte and one past the last byte of what is replaced; none: all of it.
+    pub range: Option<(u32, u32)>,
     /// What stands there afterwards.
     pub text: String,
 }
@@ -191,13 +213,13 @@ fn text(what: &'static str, text: &str, bytes: usize) -> Result<(), ReportError>
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReportError {
     /// There is no text at that place.
-    #[error("there is no text at {0:?}")]
+    #[error("there is no text at {0}")]
     NoText(Place),
     /// That place exists, but may not be edited at this stage.
-    #[error("{0:?} may not be edited at {stage}", stage = .1.name())]
+    #[error("{0} may not be edited at {stage}", stage = .1.name())]
     Forbidden(Place, Stage),
     /// The range is backwards, ends behind the text, or splits a character.
-    #[error("{start}..{end} at {at:?} is not a range of whole characters in a text of {length} bytes")]
+    #[error("{start}..{end} at {at} is not a range of whole characters in a text of {length} bytes")]
     Range {
         /// Where.
         at: Place,
@@ -209,8 +231,11 @@ pub enum ReportError {
         length: usize,
     },
     /// Two edits replace the same bytes.
-    #[error("two edits overlap at {0:?}")]
+    #[error("two edits overlap at {0}")]
     Overlap(Place),
+    /// A tool could not read what a person would have it called with.
+    #[error("{0} would not be JSON any more")]
+    NoJson(Place),
     /// A score that is no number from 0 to 1.
     #[error("the score {0} is not between 0 and 1")]
     Score(f32),

@@ -28,6 +28,7 @@ fn begin() -> Run {
     let plan = Plan {
         route: "default".into(),
         provider: "main".into(),
+        provider_is: None,
         model: "m".into(),
         pipeline: Stages {
             ingress: vec![guard("words", Scope::Message), guard("people", Scope::Conversation)],

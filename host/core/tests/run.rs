@@ -26,6 +26,7 @@ fn plan(guards: &[(Stage, Guard)]) -> Plan {
     Plan {
         route: "default".into(),
         provider: "main".into(),
+        provider_is: None,
         model: String::new(),
         pipeline,
         attempts: 3,

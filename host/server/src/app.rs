@@ -1,15 +1,18 @@
 //! The verbs that handlers and the page share: submit, resume, cancel, fetch, list. What a run does is the core's; who may see
 //! it, and that nothing is told before it is durable, is settled here. Nothing here knows HTTP.
 
+use crate::archive::Archive;
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::{ServerSettings, Settings};
 use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
-use aegis_core::{ApprovalId, Choice, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, Run, RunId, Status};
-use aegis_provider::Provider;
+use crate::open::{HostedProvider, limits};
+use aegis_core::{
+    ApprovalId, Choice, Decision, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, Rewrite, Run, RunId, Status, Time,
+};
 use aegis_store::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
-use aegis_wasm::LoadedGuard;
+use aegis_wasm::{LoadedGuard, Sandbox};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -108,6 +111,26 @@ pub struct NewDecision {
     pub approval: Option<ApprovalId>,
     /// The digest of what was shown; none: not checked.
     pub digest: Option<Digest>,
+    /// What is changed before it goes on; only with an approval.
+    pub rewrites: Vec<Rewrite>,
+}
+
+impl NewDecision {
+    /// The proof that it counts on `run` as it stands. Whoever may not decide is told so, and not what is wrong with the edits.
+    fn on(self, run: &Run, who: &Principal, now: Time) -> Result<Decision, Refused> {
+        let NewDecision { choice, comment, approval, digest, rewrites } = self;
+        let rewritten = !rewrites.is_empty();
+        let (edits, wrong) = run.amend(&rewrites).map_or_else(|error| (vec![], Some(error)), |edits| (edits, None));
+        let decision = match (run.decide(who, choice, approval, digest, comment, edits, now), run.approval()) {
+            // An approval with edits ends its question: what was counted on an open one had none.
+            (Err(Refused::Repeated), Some(open)) if rewritten && approval == Some(open.id) => {
+                let mine = open.decisions.iter().find(|it| it.by == who.id);
+                return Err(mine.map_or(Refused::Repeated, |it| Refused::AlreadyDecided(it.clone())));
+            }
+            (decided, _) => decided?,
+        };
+        wrong.map_or(Ok(decision), |error| Err(Refused::Edits(error)))
+    }
 }
 
 /// A server without its sockets.
@@ -126,12 +149,15 @@ impl App {
         settings: &Settings,
         plans: BTreeMap<String, Plan>,
         store: Arc<dyn Store>,
+        sandbox: Sandbox,
         guards: Vec<HostedGuard>,
-        providers: BTreeMap<String, Arc<dyn Provider>>,
+        providers: BTreeMap<String, HostedProvider>,
     ) -> Arc<App> {
         let metrics = Arc::new(Metrics::default());
         let server = settings.server.clone();
-        let driver = Driver::new(store.clone(), guards, providers, metrics.clone(), server.request_timeout);
+        let limits = settings.guards.iter().map(|(name, it)| (name.clone(), limits(&it.limits))).collect();
+        let archive = Archive::new(store.clone(), sandbox, limits);
+        let driver = Driver::new(store.clone(), guards, archive, providers, metrics.clone(), server.request_timeout);
         let required = matches!(settings.auth, crate::config::AuthSettings::ApiKey);
         let auth = Auth::new(store.clone(), required);
         Arc::new(App { driver: Arc::new(driver), store, plans, auth, metrics, settings: server })
@@ -245,9 +271,8 @@ impl App {
     async fn decide(&self, who: &Principal, id: RunId, decision: NewDecision) -> Result<Counted, AppError> {
         for _ in 0..ATTEMPTS {
             let mut run = self.stored(id).await?;
-            let NewDecision { choice, comment, approval, digest } = decision.clone();
             let now = clock::now();
-            let proof = match run.decide(who, choice, approval, digest, comment, vec![], now) {
+            let proof = match decision.clone().on(&run, who, now) {
                 Ok(_) if self.driver.is_stopping() => return Err(AppError::Stopping),
                 Ok(proof) => proof,
                 Err(Refused::Repeated) => return Ok(Counted::Before(Arc::new(run))),

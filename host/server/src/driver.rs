@@ -2,10 +2,12 @@
 //! is made here. A driver may be cut off at any await: that is a crash, and the run goes on from its last commit.
 
 use crate::app::{AppError, HostedGuard};
+use crate::archive::Archive;
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::open::HostedProvider;
 use aegis_core::{Call, Event, Input, Missing, Phase, ProviderFailure, Run, RunId, Time, Want};
-use aegis_provider::{Provider, ProviderError, ProviderRequest};
+use aegis_provider::{ProviderError, ProviderRequest};
 use aegis_store::{CommitError, Store, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +18,8 @@ use tokio::task::AbortHandle;
 
 /// How often expired questions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often guards that no run needs any more are forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
 /// How many runs of a dead host go on at once: its backlog must not starve new requests.
 const RECOVER_AT_ONCE: usize = 32;
 /// Between attempts to take up a run whose store failed.
@@ -25,7 +29,8 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub(crate) struct Driver {
     store: Arc<dyn Store>,
     guards: Vec<HostedGuard>,
-    providers: BTreeMap<String, Arc<dyn Provider>>,
+    archive: Archive,
+    providers: BTreeMap<String, HostedProvider>,
     metrics: Arc<Metrics>,
     /// How long a scan may wait for a place.
     patience: Duration,
@@ -135,13 +140,15 @@ impl Driver {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         guards: Vec<HostedGuard>,
-        providers: BTreeMap<String, Arc<dyn Provider>>,
+        archive: Archive,
+        providers: BTreeMap<String, HostedProvider>,
         metrics: Arc<Metrics>,
         patience: Duration,
     ) -> Driver {
         Driver {
             store,
             guards,
+            archive,
             providers,
             metrics,
             patience,
@@ -224,10 +231,10 @@ impl Driver {
         }
     }
 
-    /// Takes up what a dead host left behind, and ends questions that nobody has answered in time, for ever.
+    /// Takes up what a dead host left behind, ends questions that nobody has answered in time, and forgets guards that no run needs, for ever.
     pub(crate) async fn tend(self: Arc<Self>) {
         // Side by side: what is taken up may wait for its model for hours.
-        tokio::join!(self.recover(), self.end_expired());
+        tokio::join!(self.recover(), self.end_expired(), self.forget_guards());
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, Slot>> {
@@ -317,12 +324,14 @@ impl Driver {
     async fn ask_guard(&self, input: Input<'_>) -> Result<Event, Trouble> {
         let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
         // The one of that name before any other: limits are not the same for all that share a component.
-        let Some(guard) = self.guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name) else {
+        let current = self.guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name).map(|it| it.loaded.clone());
+        let earlier = if current.is_none() { self.archive.find(input.guard).await? } else { None };
+        let Some(guard) = current.or(earlier) else {
             return Ok(Event::Lost(Missing::Guard(input.guard.name.clone())));
         };
         let begun = Instant::now();
-        let patience = self.patience.saturating_add(guard.loaded.limits().scan_ceiling());
-        let result = tokio::time::timeout(patience, guard.loaded.scan(&input)).await.map_err(|_| Trouble::Busy)?;
+        let patience = self.patience.saturating_add(guard.limits().scan_ceiling());
+        let result = tokio::time::timeout(patience, guard.scan(&input)).await.map_err(|_| Trouble::Busy)?;
         self.metrics.scanned(&input.guard.name, result.as_ref().err(), begun.elapsed());
         if let Err(failure) = &result {
             tracing::warn!(run = %input.run, guard = input.guard.name, stage = input.stage.name(), kind = failure.kind().name(), "a guard failed");
@@ -334,10 +343,13 @@ impl Driver {
         let Some(provider) = self.providers.get(call.provider) else {
             return Event::Lost(Missing::Provider(call.provider.into()));
         };
+        if call.provider_is.is_some_and(|planned| planned != provider.identity) {
+            return Event::Lost(Missing::OtherProvider(call.provider.into()));
+        }
         let key = call.idempotency_key.to_string();
         let request =
             ProviderRequest { model: call.model, messages: call.messages, tools: call.tools, params: call.params, idempotency_key: &key };
-        let result = provider.complete(&request).await.map_err(|error| failure(error, call.idempotency_key, call.attempt));
+        let result = provider.provider.complete(&request).await.map_err(|error| failure(error, call.idempotency_key, call.attempt));
         let word = match &result {
             Ok(_) => "answered",
             Err(ProviderFailure::Transient { .. }) => "transient",
@@ -401,6 +413,15 @@ impl Driver {
             return Ok(None);
         }
         Ok(Some(run).filter(|run| run.must_be_durable() || !rests(run)))
+    }
+
+    async fn forget_guards(&self) {
+        loop {
+            if let Err(error) = self.archive.sweep(&self.guards).await {
+                tracing::warn!(%error, "guards that no run needs could not be forgotten; tried again");
+            }
+            tokio::time::sleep(FORGET).await;
+        }
     }
 
     async fn end_expired(&self) {

@@ -3,6 +3,7 @@
 
 mod api;
 mod app;
+mod archive;
 pub mod auth;
 mod clock;
 pub mod config;
@@ -19,5 +20,5 @@ mod web;
 pub use app::{App, AppError, HostedGuard, NewDecision, NewRun};
 pub use clock::{now, rfc3339};
 pub use metrics::Metrics;
-pub use open::{OpenError, builtin, guards, plans, providers};
+pub use open::{HostedProvider, OpenError, builtin, guards, plans, providers};
 pub use serve::{ListenError, Server, told_to_stop};

@@ -76,6 +76,15 @@ impl OpenError {
     }
 }
 
+/// A provider that can be asked.
+#[derive(Clone)]
+pub struct HostedProvider {
+    /// It.
+    pub provider: Arc<dyn Provider>,
+    /// [`ProviderSettings::identity`].
+    pub identity: Digest,
+}
+
 /// What `builtin:NAME` stands for.
 pub fn builtin(name: &str) -> Option<&'static [u8]> {
     match name {
@@ -86,18 +95,21 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 }
 
 impl App {
-    /// Opens the store, loads every guard, builds every provider. Blocks for as long as guards take to compile; `progress` is
-    /// told the guard's name and how far it is.
+    /// Opens the store, loads every guard, keeps what it is made of for the runs that begin with it, builds every provider. Blocks for as
+    /// long as guards take to compile, so it is called in a runtime of tokio and off its executor; `progress` is told the guard's name
+    /// and how far it is.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn open(mut settings: Settings, progress: &dyn Fn(&str, Progress)) -> Result<Arc<App>, OpenError> {
         let store = store(&settings.persistence)?;
         let sandbox = Sandbox::new(Options { cache_dir: settings.server.cache_dir.clone(), ..Options::default() })?;
-        let guards = guards(&sandbox, &mut settings, progress)?;
+        let runtime = tokio::runtime::Handle::current();
+        let keep = |bytes: &[u8]| Ok(runtime.block_on(store.blob_keep(bytes)).map(drop)?);
+        let guards = load_all(&sandbox, &mut settings, progress, &keep)?;
         let providers = providers(&settings.providers)?;
         let plans = plans(&settings, &guards);
-        Ok(App::assemble(&settings, plans, store, guards, providers))
+        Ok(App::assemble(&settings, plans, store, sandbox, guards, providers))
     }
 }
 
@@ -107,26 +119,46 @@ fn store(settings: &PersistenceSettings) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-/// Loads every guard, also those that no route asks now: an open run may.
+/// Loads every guard, also those that no route asks.
 ///
 /// # Errors
 /// The first one that does not load.
 pub fn guards(sandbox: &Sandbox, settings: &mut Settings, progress: &dyn Fn(&str, Progress)) -> Result<Vec<HostedGuard>, OpenError> {
+    load_all(sandbox, settings, progress, &|_| Ok(()))
+}
+
+/// Is handed what a guard is made of: its component's bytes, and its settings as the text of which the digest is taken.
+type Keep<'a> = &'a dyn Fn(&[u8]) -> Result<(), OpenError>;
+
+fn load_all(
+    sandbox: &Sandbox,
+    settings: &mut Settings,
+    progress: &dyn Fn(&str, Progress),
+    keep: Keep<'_>,
+) -> Result<Vec<HostedGuard>, OpenError> {
     let mut loaded = vec![];
     for (name, guard) in settings.guards.clone() {
-        let hosted = guard_of(sandbox, &name, guard, progress)?;
+        let hosted = guard_of(sandbox, &name, guard, progress, keep)?;
         settings.place(&name, &hosted.loaded.manifest().stages)?;
         loaded.push(hosted);
     }
     Ok(loaded)
 }
 
-fn guard_of(sandbox: &Sandbox, name: &str, settings: GuardSettings, progress: &dyn Fn(&str, Progress)) -> Result<HostedGuard, OpenError> {
+fn guard_of(
+    sandbox: &Sandbox,
+    name: &str,
+    settings: GuardSettings,
+    progress: &dyn Fn(&str, Progress),
+    keep: Keep<'_>,
+) -> Result<HostedGuard, OpenError> {
     let (source, bytes) = component(name, &settings.source)?;
     let found = Digest::of(&bytes);
     if let Some(pinned) = settings.sha256.filter(|pinned| *pinned != found) {
         return Err(OpenError::Pin { name: name.into(), found, pinned });
     }
+    keep(&bytes)?;
+    keep(settings.settings.to_string().as_bytes())?;
     let limits = limits(&settings.limits);
     let asked = aegis_wasm::Source { name: name.into(), bytes: bytes.into(), settings: settings.settings, limits };
     let loaded: Arc<LoadedGuard> =
@@ -154,7 +186,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn limits(written: &GuardLimits) -> Limits {
+pub(crate) fn limits(written: &GuardLimits) -> Limits {
     let default = Limits::default();
     let bytes = |written: Option<u64>, default: usize| written.map_or(default, |it| usize::try_from(it).unwrap_or(usize::MAX));
     Limits {
@@ -172,7 +204,7 @@ fn limits(written: &GuardLimits) -> Limits {
 ///
 /// # Errors
 /// The first one that cannot be built.
-pub fn providers(settings: &BTreeMap<String, ProviderSettings>) -> Result<BTreeMap<String, Arc<dyn Provider>>, OpenError> {
+pub fn providers(settings: &BTreeMap<String, ProviderSettings>) -> Result<BTreeMap<String, HostedProvider>, OpenError> {
     let build = |settings: &ProviderSettings| -> Result<Arc<dyn Provider>, SettingsError> {
         Ok(match settings {
             ProviderSettings::Fake(settings) => Arc::new(Fake::new(settings.clone())?),
@@ -180,7 +212,7 @@ pub fn providers(settings: &BTreeMap<String, ProviderSettings>) -> Result<BTreeM
         })
     };
     let named = |(name, it): (&String, &ProviderSettings)| match build(it) {
-        Ok(provider) => Ok((name.clone(), provider)),
+        Ok(provider) => Ok((name.clone(), HostedProvider { provider, identity: it.identity() })),
         Err(error) => Err(OpenError::Provider { name: name.clone(), error }),
     };
     settings.iter().map(named).collect()

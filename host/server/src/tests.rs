@@ -9,7 +9,7 @@ use crate::auth::new_key;
 use crate::config::Settings;
 use crate::{Server, open};
 use aegis_core::{Event, Message, Principal, PrincipalRole, Role, Run, RunId, Want};
-use aegis_store::{Keys as _, Memory, Runs as _, Store};
+use aegis_store::{Blobs as _, Keys as _, Memory, Runs as _, Store};
 use aegis_wasm::{Options, Sandbox};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -66,23 +66,23 @@ struct World {
 }
 
 /// Guards are loaded once for all tests: loading compiles.
-static LOADED: LazyLock<(Settings, Vec<HostedGuard>)> = LazyLock::new(|| {
+static LOADED: LazyLock<(Settings, Sandbox, Vec<HostedGuard>)> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("aegis.yaml");
     std::fs::write(&file, CONFIG).expect("it is writable");
     let mut settings = Settings::load(&file, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
     let sandbox = Sandbox::new(Options::default()).expect("a sandbox");
     let guards = open::guards(&sandbox, &mut settings, &|_, _| {}).expect("guards");
-    (settings, guards)
+    (settings, sandbox, guards)
 });
 
 fn assemble(store: Arc<dyn Store>, change: impl FnOnce(&mut Settings)) -> Arc<App> {
-    let (mut settings, guards) = LOADED.clone();
+    let (mut settings, sandbox, guards) = LOADED.clone();
     settings.auth = crate::config::AuthSettings::None;
     change(&mut settings);
     let providers = open::providers(&settings.providers).expect("providers");
     let plans = open::plans(&settings, &guards);
-    App::assemble(&settings, plans, store, guards, providers)
+    App::assemble(&settings, plans, store, sandbox, guards, providers)
 }
 
 impl World {
@@ -731,4 +731,34 @@ async fn an_address_that_is_taken_is_an_error_with_its_code() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = Server::start(world.app.clone(), taken.local_addr().unwrap()).await.err().expect("it is taken");
     assert_eq!(error.code().id, "AEG-SRV-005");
+}
+
+#[tokio::test]
+async fn a_run_whose_guard_was_not_kept_ends_and_says_so_and_one_that_was_kept_goes_on() {
+    let (settings, sandbox, guards) = LOADED.clone();
+    let without = |store: Arc<Memory>| {
+        let guards = guards.iter().filter(|it| it.name == "strict").cloned().collect();
+        let providers = open::providers(&settings.providers).expect("providers");
+        let app = App::assemble(&settings, Default::default(), store.clone(), sandbox.clone(), guards, providers);
+        World { app, store }
+    };
+    // The question stands before the second of two guards with the same component.
+    let twice = |settings: &mut Settings| {
+        settings.auth = crate::config::AuthSettings::None;
+        settings.routes.get_mut("default").expect("a route").pipeline.ingress.push("hasty".into());
+    };
+    let before = World::with(Arc::new(Memory::new()), twice);
+    let (first, second) = (before.submit("", QUESTION, json!({})).await, before.submit("", QUESTION, json!({})).await);
+    let after = without(before.store.clone());
+    let (status, ended) = after.resume("", &first, json!({"decision": "approved"})).await;
+    assert_eq!((status, &ended["status"], &ended["error"]["code"]), (200, &json!("error"), &json!("AEG-RUN-007")), "{ended}");
+
+    let hasty = before.app.guards().iter().find(|it| it.name == "hasty").expect("it is there");
+    let component = open::builtin("sensitive-topic").expect("it is there");
+    let text = LOADED.0.guards["hasty"].settings.to_string();
+    let kept = [before.store.blob_keep(component).await, before.store.blob_keep(text.as_bytes()).await];
+    assert_eq!(kept, [Ok(hasty.loaded.component()), Ok(hasty.loaded.settings())]);
+    let after = without(before.store.clone());
+    let (_, asked) = after.resume("", &second, json!({"decision": "approved"})).await;
+    assert_eq!((&asked["status"], &asked["approval"]["guard"]), (&json!("paused"), &json!("hasty")), "{asked}");
 }

@@ -32,6 +32,7 @@ macro_rules! conformance {
             a_page_of_the_ledger_is_the_same_when_fetched_twice
             keys_are_found_until_they_are_revoked
             sessions_end_by_themselves_and_with_their_key
+            blobs_are_kept_for_the_next_host_until_no_open_run_needs_them
             a_check_of_a_sound_store_finds_nothing
         );
     };
@@ -61,6 +62,7 @@ fn plan(route: &str, ingress: Vec<Guard>) -> Plan {
     Plan {
         route: route.into(),
         provider: "fake".into(),
+        provider_is: None,
         model: String::new(),
         pipeline: Stages { ingress, ..Stages::default() },
         attempts: 1,
@@ -489,6 +491,37 @@ pub(crate) async fn sessions_end_by_themselves_and_with_their_key(place: &impl P
     store.key_revoke("key-1", Time(1)).await.expect("revoked");
     assert_eq!(found(1, 0).await, None, "its key was revoked");
     assert_eq!(store.session_create(&session(4, "key-1"), Time(0)).await, Err(CommitError::Conflict), "its key was revoked");
+}
+
+pub(crate) async fn blobs_are_kept_for_the_next_host_until_no_open_run_needs_them(place: &impl Place) {
+    let store = place.open();
+    let (component, settings) = (store.blob_keep(b"component").await.expect("kept"), store.blob_keep(b"{}").await.expect("kept"));
+    assert_eq!((component, settings), (Digest::of(b"component"), Digest::of(b"{}")));
+    assert_eq!(store.blob_keep(b"{}").await, Ok(settings), "keeping it again changes nothing");
+    let other = store.blob_keep(b"a guard of today").await.expect("kept");
+    let spare = store.blob_keep(b"a guard of yesterday").await.expect("kept");
+    let (mut first, mut second) = (paused(1), paused(2));
+    create(&store, &mut first).await;
+    create(&store, &mut second).await;
+    drop(store);
+
+    let store = place.open();
+    assert_eq!(store.blob_fetch(component).await, Ok(Some(b"component".to_vec())));
+    assert_eq!(store.blob_fetch(Digest::of(b"never kept")).await, Ok(None));
+    assert_eq!(store.blob_sweep(&[other]).await, Ok(vec![spare]), "of no open run, and not named");
+    assert_eq!(store.blob_fetch(spare).await, Ok(None));
+    decide(&mut first, &principal("bob", &[], &[PrincipalRole::Approver]));
+    commit(&store, &mut first).await;
+    second.handle(Event::TimePassed, Time(1 << 50)).expect("it has expired");
+    commit(&store, &mut second).await;
+    assert_eq!(store.blob_sweep(&[other]).await, Ok(vec![]), "the first run still goes on");
+    answer(&mut first);
+    commit(&store, &mut first).await;
+    assert_eq!(first.status(), Status::Completed);
+    let mut gone = vec![component, settings];
+    gone.sort();
+    assert_eq!(store.blob_sweep(&[other]).await, Ok(gone), "nothing needs them any more");
+    assert_eq!(store.blob_fetch(other).await, Ok(Some(b"a guard of today".to_vec())));
 }
 
 pub(crate) async fn a_check_of_a_sound_store_finds_nothing(place: &impl Place) {

@@ -1,8 +1,9 @@
-//! Keeps runs, their ledger, keys and sessions. Moves no run: what may happen to one is the core's business, and a
+//! Keeps runs, their ledger, the guards that they need, keys and sessions. Moves no run: what may happen to one is the core's business, and a
 //! store only writes down what it is handed, completely or not at all.
 //!
 //! [`Store`] is what a host needs; [`Memory`] and [`Sqlite`] are stores, and one suite of tests holds for both.
 
+mod blobs;
 mod error;
 mod export;
 mod keys;
@@ -15,6 +16,7 @@ mod upkeep;
 #[cfg(test)]
 mod conformance;
 
+pub use blobs::Blobs;
 pub use error::{CommitError, StoreError};
 pub use export::{Broken, End, ExportError, Fault, Filter, Head, KeyError, LedgerKey, PublicKey, Verified, export, verify};
 pub use keys::{Key, Keys, NewKey, Session};
@@ -25,6 +27,6 @@ pub use sqlite::{Access, Sqlite};
 pub use upkeep::{CheckReport, Description, Upkeep};
 
 /// All that a host needs of a store.
-pub trait Store: Runs + Keys + Upkeep {}
+pub trait Store: Runs + Keys + Blobs + Upkeep {}
 
-impl<T: Runs + Keys + Upkeep> Store for T {}
+impl<T: Runs + Keys + Blobs + Upkeep> Store for T {}

@@ -1,13 +1,14 @@
 //! A store without a disk: what it holds ends with the process. For trying and for tests; it keeps to every promise but
 //! that of surviving.
 
+use crate::blobs::needed;
 use crate::{
-    ApprovalFilter, CheckReport, CommitError, Description, Key, Keys, LedgerLine, NewKey, Page, Paged, Position, RunFilter, Runs, Session,
-    StoreError, Upkeep, Verifier,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Key, Keys, LedgerLine, NewKey, Page, Paged, Position, RunFilter, Runs,
+    Session, StoreError, Upkeep, Verifier,
 };
 use aegis_core::{Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, Run, RunId, Status, Time};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Runs, ledger, keys and sessions in memory.
@@ -25,6 +26,7 @@ struct World {
     link: Link,
     keys: Vec<(Digest, Key)>,
     sessions: BTreeMap<Digest, Session>,
+    blobs: BTreeMap<Digest, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -42,8 +44,15 @@ impl Default for Memory {
 impl Memory {
     /// An empty store.
     pub fn new() -> Memory {
-        let world =
-            World { hosts: 1, runs: BTreeMap::new(), lines: vec![], link: Link::first("memory"), keys: vec![], sessions: BTreeMap::new() };
+        let world = World {
+            hosts: 1,
+            runs: BTreeMap::new(),
+            lines: vec![],
+            link: Link::first("memory"),
+            keys: vec![],
+            sessions: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+        };
         Memory { world: Arc::new(Mutex::new(world)), host: 1 }
     }
 
@@ -208,6 +217,31 @@ impl Keys for Memory {
     async fn session_delete(&self, hash: Digest) -> Result<(), StoreError> {
         self.world().sessions.remove(&hash);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Blobs for Memory {
+    async fn blob_keep(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        self.world().blobs.entry(digest).or_insert_with(|| bytes.to_vec());
+        Ok(digest)
+    }
+
+    async fn blob_fetch(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.world().blobs.get(&digest).cloned())
+    }
+
+    async fn blob_sweep(&self, keep: &[Digest]) -> Result<Vec<Digest>, StoreError> {
+        let mut world = self.world();
+        let mut spare: BTreeSet<Digest> = world.blobs.keys().filter(|it| !keep.contains(it)).copied().collect();
+        for kept in world.runs.values().filter(|it| !it.checkpoint.status.is_final()) {
+            for digest in needed(read(&kept.checkpoint)?.plan()) {
+                spare.remove(&digest);
+            }
+        }
+        world.blobs.retain(|digest, _| !spare.contains(digest));
+        Ok(spare.into_iter().collect())
     }
 }
 

@@ -2,6 +2,7 @@
 //! makes the executor wait for a lock or a commit, and none but the look-up of a single row for the disk; only
 //! [`Sqlite::open`] and dropping block.
 
+mod blobs;
 mod file;
 mod keys;
 mod readers;
@@ -119,7 +120,7 @@ impl From<rusqlite::Error> for StoreError {
 mod tests {
     use super::*;
     use crate::conformance::{Place, conformance, plain};
-    use crate::{CommitError, Keys, Runs, Store, Upkeep};
+    use crate::{Blobs, CommitError, Keys, Runs, Store, Upkeep};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_no_database_of_this_version_is_refused_and_left_alone() {
         let foreign = |error: &StoreError| matches!(error, StoreError::Damaged(why) if why.contains("no database of Aegis"));
-        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 1 };
+        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 2 };
         type Case = (&'static str, fn(&TempDir), fn(&StoreError) -> bool);
         let cases: [Case; 4] = [
             ("text", |folder| std::fs::write(folder.path().join("test.db"), "dear diary, ".repeat(1000)).expect("written"), foreign),
@@ -225,6 +226,30 @@ mod tests {
             }
             assert!(read() == before, "{what} was changed");
         }
+    }
+
+    #[tokio::test]
+    async fn a_database_of_the_first_version_is_brought_up_with_all_that_is_in_it() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        store.run_create(plain(1).commit()).await.expect("a new run");
+        drop(store);
+        meddle(&folder, "DROP TABLE blob; PRAGMA user_version = 1");
+        let store = host(&folder).expect("it is brought up");
+        assert!(store.run_fetch(plain(1).id()).await.expect("an answer").is_some());
+        let kept = store.blob_keep(b"new").await.expect("there is a place for it");
+        assert_eq!(store.blob_fetch(kept).await, Ok(Some(b"new".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_was_changed_is_neither_handed_out_nor_passed_by_a_check() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        let kept = store.blob_keep(b"guard").await.expect("kept");
+        meddle(&folder, "UPDATE blob SET bytes = CAST('other' AS BLOB)");
+        assert!(matches!(store.blob_fetch(kept).await, Err(StoreError::Damaged(_))));
+        let faults = store.check().await.expect("a report").faults;
+        assert!(faults.len() == 1 && faults[0].contains(&kept.to_string()), "{faults:?}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ fn run(now: Time, random: [u8; 10]) -> Run {
     let plan = Plan {
         route: "default".into(),
         provider: "fake".into(),
+        provider_is: None,
         model: String::new(),
         pipeline: Stages::default(),
         attempts: 1,

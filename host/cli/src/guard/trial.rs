@@ -126,6 +126,7 @@ fn plan(name: &str, component: Digest, settings: Digest, stage: Stage) -> Plan {
     Plan {
         route: "default".into(),
         provider: String::new(),
+        provider_is: None,
         model: String::new(),
         pipeline,
         attempts: 1,

@@ -1,7 +1,8 @@
 //! What guards are handed, and what they and people may edit.
 
 use super::{Call, Input, Label, Run, approvers::required};
-use crate::{Edit, Guard, Message, PartView, Place, Report, ReportError, Role, Scope, Stage, Verdict, unreachable};
+use crate::{Edit, Guard, Message, PartView, Place, Report, ReportError, Rewrite, Role, Scope, Stage, Verdict, unreachable};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
@@ -34,6 +35,7 @@ impl Run {
             step: self.step(),
             attempt,
             provider: &self.plan.provider,
+            provider_is: self.plan.provider_is,
             model: &self.plan.model,
             messages: &self.request.messages,
             tools: &self.request.tools,
@@ -183,6 +185,41 @@ impl Run {
         }
     }
 
+    /// The edits by which people who approve rewrite what the open question is about. What would change nothing is no edit.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn amend(&self, rewrites: &[Rewrite]) -> Result<Vec<Edit>, ReportError> {
+        let Some(asked) = self.approval() else { return Ok(vec![]) };
+        let all = |at: Place| (0, self.text(at).map_or(0, str::len) as u32);
+        let edit = |it: &Rewrite| {
+            let (start, end) = it.range.unwrap_or_else(|| all(it.at));
+            Edit { at: it.at, start, end, text: it.text.clone() }
+        };
+        let mut edits: Vec<Edit> = rewrites.iter().map(edit).collect();
+        self.check_edits(&edits, asked.stage, &self.whole(asked.stage))?;
+        edits.retain(|it| self.text(it.at).and_then(|text| text.get(it.start as usize..it.end as usize)) != Some(&it.text));
+        let mut after = self.clone();
+        after.edit(&edits);
+        let broken = |at: &Place| matches!(at, Place::Arguments { .. }) && !after.text(*at).is_some_and(is_json);
+        let broken = edits.iter().map(|it| it.at).find(broken);
+        broken.map_or(Ok(edits), |at| Err(ReportError::NoJson(at)))
+    }
+
+    /// Every text that whoever approves the open question may rewrite.
+    pub fn editable(&self) -> Vec<Place> {
+        let Some(asked) = self.approval() else { return vec![] };
+        let view = self.whole(asked.stage);
+        let of_message = |index: usize| {
+            let (message, count) = (index as u32, self.message(index).map_or((0, 0), |it| (it.parts().count(), it.tool_calls.len())));
+            let parts = (0..count.0 as u32).map(move |part| Place::Part { message, part });
+            parts.chain((0..count.1 as u32).map(move |call| Place::Arguments { message, call }))
+        };
+        let tools = (0..self.request.tools.len() as u32).map(Place::Tool);
+        let all = view.iter().flat_map(|index| of_message(*index)).chain(tools);
+        all.filter(|at| self.text(*at).is_some() && self.may_edit(*at, asked.stage, &view)).collect()
+    }
+
     /// Makes edits that were checked: thousands in one text cost no more than writing it once.
     pub(super) fn edit(&mut self, edits: &[Edit]) {
         let mut sorted: Vec<&Edit> = edits.iter().collect();
@@ -215,6 +252,10 @@ fn edited(text: &str, edits: &[&Edit]) -> String {
         from = edit.end as usize;
     }
     out + &text[from..]
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 fn whole_place(at: Place, view: &[usize]) -> Result<Place, ReportError> {

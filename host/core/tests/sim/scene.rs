@@ -61,6 +61,7 @@ pub(crate) fn plan(dice: &mut Dice) -> Plan {
     Plan {
         route: (*dice.pick(&["default", "payments"])).into(),
         provider: "main".into(),
+        provider_is: Some(Digest::of(b"main")),
         model: "m".into(),
         pipeline,
         attempts: 1 + dice.roll(4) as u32,

@@ -295,7 +295,10 @@ impl World {
         let by = self.dice.pick(&people()).clone();
         let (event, fact, outcome) = match self.dice.roll(3) {
             0 => {
-                let missing = self.dice.pick(&[Missing::Guard("g0".into()), Missing::Provider("main".into())]).clone();
+                let missing = self
+                    .dice
+                    .pick(&[Missing::Guard("g0".into()), Missing::Provider("main".into()), Missing::OtherProvider("main".into())])
+                    .clone();
                 (Event::Lost(missing.clone()), Fact::Lost { missing: missing.clone() }, Outcome::Failed(Failure::Missing(missing)))
             }
             _ => (Event::Cancelled { by: by.clone() }, Fact::Cancelled { by: by.id.clone() }, Outcome::Cancelled { by: by.id }),
@@ -465,6 +468,7 @@ impl World {
         assert_eq!(call.tools, held.truth.tools, "the provider gets the tools that the guards left");
         assert_eq!((call.params, call.idempotency_key), (&case.request.params, held.run.id()));
         assert_eq!((call.provider, call.model), (case.plan.provider.as_str(), case.plan.model.as_str()));
+        assert_eq!(call.provider_is, case.plan.provider_is);
         assert_eq!(held.truth.committed, held.truth.entries, "the call is durable before it is made");
         held.truth.all_judged(&case.plan, [Stage::Ingress, Stage::ToolResult], 0);
         case.calls += 1;

@@ -5,7 +5,7 @@ use super::read::{Asked, Body, Caller, InPath, NoQuery, page};
 use super::view::{RunView, is_unfinished};
 use super::{ApiError, Shared};
 use crate::app::{LONGEST_WAIT, NewDecision, NewRun};
-use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Request, Role, Run, Status, Strict, Tool};
+use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Place, Request, Rewrite, Role, Run, Status, Strict, Tool};
 use aegis_store::RunFilter;
 use axum::Json;
 use axum::extract::State;
@@ -23,6 +23,7 @@ const APPROVERS: usize = 100;
 const METADATA: usize = 64;
 const METADATA_KEY: usize = 64;
 const METADATA_VALUE: usize = 1024;
+const EDITS: usize = 1_000;
 /// Bytes of a comment.
 pub(crate) const COMMENT: usize = 4096;
 
@@ -216,6 +217,51 @@ pub(crate) struct ResumeBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     digest: Option<Digest>,
+    /// Only with `approved`: what is rewritten before the run goes on; 1 000 at most. Every guard of the stage judges the result, and may
+    /// ask again. What would change nothing is no edit.
+    #[serde(default)]
+    edits: Vec<EditBody>,
+}
+
+/// A new text for one place of what the question is about: a part of a message (`message`, `part`), the arguments of a tool
+/// call (`message`, `call`; they have to stay JSON), or the description of a tool (`tool`). Numbers count from 0, and the reply is the message
+/// after the last. The question's `editable` lists every place there is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EditBody {
+    #[serde(default)]
+    message: Option<u32>,
+    /// 0 when left out.
+    #[serde(default)]
+    part: Option<u32>,
+    #[serde(default)]
+    call: Option<u32>,
+    #[serde(default)]
+    tool: Option<u32>,
+    /// What stands there afterwards.
+    text: String,
+    /// With `end`: only the bytes from `start` to `end` of the UTF-8 text are replaced, as findings give them. Without both: all of it.
+    #[serde(default)]
+    start: Option<u32>,
+    #[serde(default)]
+    end: Option<u32>,
+}
+
+impl EditBody {
+    fn read(self) -> Result<Rewrite, &'static str> {
+        let at = match (self.message, self.part, self.call, self.tool) {
+            (Some(message), part, None, None) => Place::Part { message, part: part.unwrap_or(0) },
+            (Some(message), None, Some(call), None) => Place::Arguments { message, call },
+            (None, None, None, Some(tool)) => Place::Tool(tool),
+            _ => return Err("write message and part, or message and call, or tool"),
+        };
+        let range = match (self.start, self.end) {
+            (Some(start), Some(end)) => Some((start, end)),
+            (None, None) => None,
+            _ => return Err("write both start and end, or none of them for the whole text"),
+        };
+        Ok(Rewrite { at, range, text: self.text })
+    }
 }
 
 impl ResumeBody {
@@ -223,7 +269,20 @@ impl ResumeBody {
         if self.comment.as_ref().is_some_and(|it| it.len() > COMMENT) {
             return Err(ApiError::request(Some("comment".into()), format!("the comment has more than {COMMENT} bytes")));
         }
-        Ok(NewDecision { choice: self.decision, comment: self.comment, approval: self.approval_id, digest: self.digest })
+        let rewrites = edits(self.edits, self.decision)?;
+        Ok(NewDecision { choice: self.decision, comment: self.comment, approval: self.approval_id, digest: self.digest, rewrites })
+    }
+}
+
+fn edits(edits: Vec<EditBody>, decision: Choice) -> Result<Vec<Rewrite>, ApiError> {
+    let wrong = |message: String| Err(ApiError::request(Some("edits".into()), message));
+    match decision {
+        _ if edits.len() > EDITS => wrong(format!("{} edits: at most {EDITS}", edits.len())),
+        Choice::Denied if !edits.is_empty() => wrong("edits come with an approval only: what is denied goes nowhere".into()),
+        _ => {
+            let read = |(n, it): (usize, EditBody)| it.read().map_err(|why| ApiError::request(Some(format!("edits[{n}]")), why));
+            edits.into_iter().enumerate().map(read).collect()
+        }
     }
 }
 
@@ -238,7 +297,7 @@ impl ResumeBody {
     (status = 409, description = "Not paused, another question, or decided already: `decision` says by whom", body = ErrorBody),
     (status = 413, description = "The body is too large", body = ErrorBody),
     (status = 415, description = "The body has a Content-Encoding", body = ErrorBody),
-    (status = 422, description = "The body cannot be read; nothing has changed", body = ErrorBody),
+    (status = 422, description = "The body cannot be read, or its edits cannot be made; nothing has changed", body = ErrorBody),
     (status = 503, description = "Stopping, or the store failed: nothing has changed", body = ErrorBody)))]
 pub(super) async fn resume(
     State(app): State<Shared>,

@@ -3,7 +3,7 @@
 use super::event::EventView;
 use crate::clock::as_rfc3339;
 use aegis_core::{
-    Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Run, RunId, Stage, Status, Time, Tool,
+    Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Place, Run, RunId, Stage, Status, Time, Tool,
     ToolCall, Usage,
 };
 use serde::Serialize;
@@ -104,10 +104,34 @@ pub(crate) struct PendingView {
     /// What made the guard ask: rule, place, and bytes from `start` to `end`.
     #[schema(value_type = Vec<Object>)]
     findings: Vec<Finding>,
+    /// The places that may be rewritten by whoever approves, as `edits` names them.
+    editable: Vec<PlaceView>,
     content: ContentView,
     #[serde(serialize_with = "as_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     created_at: Time,
+}
+
+/// A place as `edits` names it; numbers count from 0, and the reply is the message after the last.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum PlaceView {
+    /// A part of a message.
+    Part { message: u32, part: u32 },
+    /// The arguments of a tool call.
+    Call { message: u32, call: u32 },
+    /// The description of a tool.
+    Tool { tool: u32 },
+}
+
+impl From<Place> for PlaceView {
+    fn from(at: Place) -> PlaceView {
+        match at {
+            Place::Part { message, part } => PlaceView::Part { message, part },
+            Place::Arguments { message, call } => PlaceView::Call { message, call },
+            Place::Tool(tool) => PlaceView::Tool { tool },
+        }
+    }
 }
 
 /// What an approver lets through.
@@ -174,6 +198,7 @@ impl PendingView {
             principal_id: run.principal().id.clone(),
             approval: asked.into(),
             findings: asked.findings.clone(),
+            editable: run.editable().into_iter().map(PlaceView::from).collect(),
             content: ContentView {
                 messages: request.messages.clone(),
                 tools: request.tools.clone(),
@@ -218,7 +243,10 @@ fn failed(failure: &Failure) -> (Code, String) {
         Failure::Provider(message) => (Code::PRV_FAILED, message.clone()),
         Failure::OutcomeUnknown => (Code::PRV_UNKNOWN, Code::PRV_UNKNOWN.what.into()),
         Failure::Missing(Missing::Guard(name)) => {
-            (Code::RUN_GUARD_GONE, format!("the guard {name:?} is not loaded as it was when the run began"))
+            (Code::RUN_GUARD_GONE, format!("the guard {name:?} cannot be had any more as it was when the run began"))
+        }
+        Failure::Missing(Missing::OtherProvider(name)) => {
+            (Code::PRV_MISSING, format!("the provider {name:?} was changed since the run began: it is another kind, or at another address"))
         }
         Failure::Missing(Missing::Provider(name)) => (Code::PRV_MISSING, format!("the provider {name:?} is not configured any more")),
     }

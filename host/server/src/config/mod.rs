@@ -69,6 +69,18 @@ pub enum ProviderSettings {
     OpenAiCompatible(OpenAiCompatibleSettings),
 }
 
+impl ProviderSettings {
+    /// Digest of what makes it this provider: whoever changes its kind or address names another one, whoever changes its key or its patience
+    /// does not. The model is not part of it: a plan names its own.
+    pub fn identity(&self) -> Digest {
+        let (kind, address) = match self {
+            ProviderSettings::Fake(_) => ("fake", ""),
+            ProviderSettings::OpenAiCompatible(settings) => ("openai_compatible", settings.base_url.trim_end_matches('/')),
+        };
+        Digest::of(format!("{kind} {address}").as_bytes())
+    }
+}
+
 /// A guard, before it is loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GuardSettings {
@@ -304,6 +316,7 @@ impl Settings {
         Some(Plan {
             route: route.to_string(),
             provider: settings.provider.clone(),
+            provider_is: self.providers.get(&settings.provider).map(ProviderSettings::identity),
             model: settings.model.clone(),
             pipeline,
             attempts: settings.attempts,

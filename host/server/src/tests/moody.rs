@@ -2,8 +2,8 @@
 
 use aegis_core::{Commit, Digest, Run, RunId, Time};
 use aegis_store::{
-    ApprovalFilter, CheckReport, CommitError, Description, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position, RunFilter, Runs,
-    Session, StoreError, Upkeep,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position, RunFilter,
+    Runs, Session, StoreError, Upkeep,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -92,6 +92,21 @@ impl Keys for Moody {
 
     async fn session_delete(&self, hash: Digest) -> Result<(), StoreError> {
         self.memory.session_delete(hash).await
+    }
+}
+
+#[async_trait]
+impl Blobs for Moody {
+    async fn blob_keep(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        self.memory.blob_keep(bytes).await
+    }
+
+    async fn blob_fetch(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.memory.blob_fetch(digest).await
+    }
+
+    async fn blob_sweep(&self, keep: &[Digest]) -> Result<Vec<Digest>, StoreError> {
+        self.memory.blob_sweep(keep).await
     }
 }
 

@@ -300,3 +300,75 @@ async fn forms_are_small() {
     assert_eq!(browser.post("/approvals/login", &[("key", &"x".repeat(31 << 10))]).await.status, 401);
     assert_eq!(browser.post("/approvals/login", &[("key", &"x".repeat(33 << 10))]).await.status, 413);
 }
+
+#[tokio::test]
+async fn a_person_edits_and_approves_without_a_script() {
+    let world = World::new(true);
+    let (ada, bob) = (world.key("ada", &[], &[User]).await, world.key("bob", &[], &[Approver]).await);
+    let run = world.submit(&ada, "\nI want\r\n</textarea><b>financial advice</b>.", json!({})).await;
+    let browser = Browser::logged_in(&world, &bob).await;
+    let path = format!("/approvals/{}/edit", id(&run));
+    assert!(browser.get("/approvals").await.says(&format!("href=\"{path}\"")));
+    let page = browser.get(&path).await;
+    // The parser drops the first line break of a field.
+    let shown = "name=\"text-m0p0\" rows=\"3\" dir=\"auto\" autocomplete=\"off\">\n\nI want\r\n&#60;/textarea&#62;&#60;b&#62;";
+    assert!(page.status == 200 && page.says(shown) && page.says(&page.field("digest")[..19]), "{}", page.html);
+
+    let named = ["token", "approval_id", "digest"].map(|it| (it, page.field(it)));
+    let send = async |more: &[(&str, &str)]| {
+        let mut fields: Vec<(&str, &str)> = named.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        fields.push(("comment", "softer"));
+        fields.extend(more);
+        browser.post(&path, &fields).await
+    };
+    let wrong = send(&[("text-m7p0", "x")]).await;
+    assert!(wrong.status == 422 && wrong.says("there is no such text to edit"), "{}", wrong.html);
+    let forged = browser.post(&path, &[("token", "x"), ("text-m0p0", "x")]).await;
+    assert_eq!(forged.status, 403, "another page's form");
+    let asked = send(&[("text-m0p0", "A little\r\nfinancial advice?")]).await;
+    assert_eq!((asked.status, asked.location()), (303, "/approvals?done=approved"));
+    let again = world.get(&ada, &format!("/v1/runs/{}?wait=10s", id(&run))).await.1;
+    assert_eq!((&again["status"], &again["events"][2]["comment"]), (&json!("paused"), &json!("softer")), "{again}");
+    assert!(again["events"][2]["edited"].is_string() && again["approval"]["id"] != run["approval"]["id"], "{again}");
+    let stored = world.store.run_fetch(id(&run).parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(stored.request().messages[0].joined(), "A little\nfinancial advice?");
+    let late = send(&[("text-m0p0", "x")]).await;
+    assert_eq!(late.status, 303, "the same decision sent again is no other one");
+    assert_eq!(world.get(&ada, &format!("/v1/runs/{}", id(&run))).await.1["approval"], again["approval"]);
+}
+
+#[tokio::test]
+async fn a_form_that_comes_back_as_it_was_edits_nothing() {
+    let world = World::new(false);
+    let run = world.submit("", "\nfinancial advice\rnow\r\n", json!({})).await;
+    let browser = Browser::new(&world);
+    let path = format!("/approvals/{}/edit", id(&run));
+    let page = browser.get(&path).await;
+    let (token, asked, digest) = (page.field("token"), page.field("approval_id"), page.field("digest"));
+    let fields = [("token", token.as_str()), ("approval_id", &asked), ("digest", &digest), ("comment", "")];
+    // Browsers send every line break as Windows writes it.
+    let done = browser.post(&path, &[&fields[..], &[("text-m0p0", "\r\nfinancial advice\r\nnow\r\n")]].concat()).await;
+    assert_eq!(done.status, 303, "{}", done.html);
+    let run = world.get("", &format!("/v1/runs/{}?wait=10s", id(&run))).await.1;
+    assert_eq!((&run["status"], &run["events"][2]["edited"]), (&json!("completed"), &json!(null)), "{run}");
+    assert_eq!(browser.get(&path).await.location(), "/approvals", "nothing is asked any more");
+}
+
+#[tokio::test]
+async fn nobody_edits_what_is_not_theirs_to_decide() {
+    let world = World::new(true);
+    let (ada, eve) = (world.key("ada", &[], &[User, Approver]).await, world.key("eve", &[], &[User]).await);
+    let run = world.submit(&ada, QUESTION, json!({})).await;
+    let path = format!("/approvals/{}/edit", id(&run));
+    let stranger = Browser::new(&world).get(&path).await;
+    assert!(stranger.status == 303 && stranger.location() == "/approvals", "{}", stranger.html);
+    let browser = Browser::logged_in(&world, &eve).await;
+    let page = browser.get(&path).await;
+    assert!(page.status == 303 && !page.says("Advice"), "{}", page.html);
+    let token = browser.get("/approvals").await.field("token");
+    let asked = run["approval"]["id"].as_str().unwrap();
+    let fields =
+        [("token", token.as_str()), ("approval_id", asked), ("digest", run["approval"]["digest"].as_str().unwrap()), ("comment", "")];
+    let refused = browser.post(&path, &[&fields[..], &[("text-m0p0", "x")]].concat()).await;
+    assert_eq!(refused.status, 404, "{}", refused.html);
+}

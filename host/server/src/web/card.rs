@@ -42,6 +42,8 @@ pub(super) struct Card<'a> {
     pub(super) tools: Vec<ToolCard<'a>>,
     pub(super) params: Vec<(Text<'a>, Text<'a>)>,
     pub(super) metadata: Vec<(Text<'a>, Text<'a>)>,
+    /// Whether there is something that may be rewritten.
+    pub(super) editable: bool,
 }
 
 /// One finding.
@@ -125,6 +127,7 @@ impl<'a> Card<'a> {
             tools: request.tools.iter().enumerate().map(|(at, it)| tool(it, at, &marks)).collect(),
             params: request.params.iter().map(|(name, it)| (Text::plain(name), made(&it.to_string()))).collect(),
             metadata: request.metadata.iter().map(|(name, it)| (Text::plain(name), Text::plain(it))).collect(),
+            editable: !run.editable().is_empty(),
             messages,
             id,
         })
@@ -153,7 +156,7 @@ impl<'a> Card<'a> {
 }
 
 /// Twelve hex digits: enough to compare by eye.
-fn short(digest: &Digest) -> String {
+pub(super) fn short(digest: &Digest) -> String {
     digest.hex()[..12].to_string()
 }
 
@@ -161,7 +164,7 @@ fn component(run: &Run, asked: &Approval) -> Option<String> {
     run.plan().pipeline.at(asked.stage).iter().find(|it| it.name == asked.guard).map(|it| short(&it.component))
 }
 
-fn subject(asked: &Approval) -> &'static str {
+pub(super) fn subject(asked: &Approval) -> &'static str {
     match asked.stage {
         Stage::Ingress => "what goes to the model",
         Stage::ToolResult => "what tools gave back",
@@ -192,19 +195,24 @@ fn prefix(id: &str, at: Place) -> String {
 }
 
 fn evidence<'a>(finding: &'a Finding, run: &Run, id: &str) -> Evidence<'a> {
+    let place = called(finding.at, run);
+    let start = run.seen(finding.at).map_or(0, |text| text.floor_char_boundary(finding.start as usize));
+    let score = finding.score.map(|it| (it * 100.0).round() as u8);
+    Evidence { rule: Text::plain(&finding.rule), place, anchor: anchor(&prefix(id, finding.at), start), score }
+}
+
+/// A place in the words of the page, which counts from 1.
+pub(super) fn called(at: Place, run: &Run) -> String {
     let in_message = |at: u32| match run.request().messages.len() == at as usize {
         true => "the reply".to_string(),
         false => format!("message {}", at + 1),
     };
-    let place = match finding.at {
+    match at {
         Place::Part { message, part: 0 } => in_message(message),
         Place::Part { message, part } => format!("{}, part {}", in_message(message), part + 1),
         Place::Arguments { message, call } => format!("{}, arguments of call {}", in_message(message), call + 1),
         Place::Tool(tool) => format!("description of tool {}", tool + 1),
-    };
-    let start = run.seen(finding.at).map_or(0, |text| text.floor_char_boundary(finding.start as usize));
-    let score = finding.score.map(|it| (it * 100.0).round() as u8);
-    Evidence { rule: Text::plain(&finding.rule), place, anchor: anchor(&prefix(id, finding.at), start), score }
+    }
 }
 
 fn message<'a>(it: &'a Message, at: usize, marks: &Marks<'_>) -> MessageCard<'a> {

@@ -18,13 +18,27 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Sent<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Sent<T>, ApiError> {
-        let (parts, body) = request.into_parts();
-        let head = Request::from_parts(parts.clone(), body);
-        let bytes = Body::within(LARGEST.min(app.settings().body_limit), head, app).await?.bytes();
-        let whole = Request::from_parts(parts, bytes.into());
-        let read = Form::from_request(whole, app).await;
-        read.map(|Form(it)| Sent(it)).map_err(|error| unreadable(&error))
+        form(request, app, LARGEST).await.map(Sent)
     }
+}
+
+/// A form with texts in it, which may be as large as any request. Whoever sends it has to be known before it is read.
+pub(super) struct SentTexts<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for SentTexts<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<SentTexts<T>, ApiError> {
+        form(request, app, usize::MAX).await.map(SentTexts)
+    }
+}
+
+async fn form<T: DeserializeOwned>(request: Request, app: &Shared, largest: usize) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    let head = Request::from_parts(parts.clone(), body);
+    let bytes = Body::within(largest.min(app.settings().body_limit), head, app).await?.bytes();
+    let whole = Request::from_parts(parts, bytes.into());
+    Form::from_request(whole, app).await.map(|Form(it)| it).map_err(|error| unreadable(&error))
 }
 
 #[derive(Deserialize)]
@@ -44,10 +58,10 @@ pub(super) struct LogOutForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct DecisionForm {
     pub(super) token: String,
-    approval_id: ApprovalId,
-    digest: Digest,
-    decision: Choice,
-    comment: String,
+    pub(super) approval_id: ApprovalId,
+    pub(super) digest: Digest,
+    pub(super) decision: Choice,
+    pub(super) comment: String,
 }
 
 impl DecisionForm {
@@ -63,6 +77,7 @@ impl DecisionForm {
                 comment: Some(comment),
                 approval: Some(self.approval_id),
                 digest: Some(self.digest),
+                rewrites: vec![],
             }),
         }
     }

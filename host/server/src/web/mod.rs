@@ -4,13 +4,14 @@
 mod assets;
 mod card;
 mod dress;
+mod editor;
 mod forms;
 mod moment;
 mod text;
 mod visitor;
 
 use crate::api::{ApiError, InPath, Shared, cookie, page_of, peer, session_cookie};
-use crate::app::App;
+use crate::app::{App, NewDecision};
 use crate::clock;
 use crate::config::ServerSettings;
 use aegis_core::{Code, Digest, Run, RunId};
@@ -27,7 +28,8 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use card::Card;
 use dress::{LogInPage, dress, page};
-use forms::{DecisionForm, LogInForm, LogOutForm, Sent};
+use editor::{Editor, EditsForm};
+use forms::{DecisionForm, LogInForm, LogOutForm, Sent, SentTexts};
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -47,6 +49,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/approvals/login", post(log_in).get(back))
         .route("/approvals/logout", post(log_out).get(back))
         .route("/approvals/{run}", post(decide).get(back))
+        .route("/approvals/{run}/edit", get(edit).post(decide_edited))
         .route("/approvals/assets/{name}", get(assets::serve))
         .route_layer(from_fn(dress))
         .route_layer(Extension(CommonToken::new()))
@@ -138,6 +141,27 @@ async fn show(
         try_at: headers.get(HOST).and_then(|it| it.to_str().ok()).filter(|_| is_for_trying(&app)),
         list: List::of(&runs, &visitor, &asked),
     })
+}
+
+#[derive(Template)]
+#[template(path = "approvals/edit.html")]
+struct EditPage<'a> {
+    assets: Assets,
+    editor: Editor<'a>,
+    token: &'a str,
+}
+
+/// Where a person rewrites what one question is about; a question that is not open any more leads back to the others.
+async fn edit(State(app): State<Shared>, visitor: Result<Visitor, ApiError>, InPath(run): InPath) -> Result<Response, ApiError> {
+    let visitor = match visitor {
+        Err(nobody) if nobody.status() == StatusCode::UNAUTHORIZED => return Ok(Redirect::to("/approvals").into_response()),
+        other => other?,
+    };
+    let run = app.approval(&visitor.who, run).await?;
+    match run.as_ref().and_then(|run| Editor::of(run, clock::now(), app.settings().body_limit)) {
+        Some(editor) => Ok(page(&EditPage { assets: Assets, editor, token: &visitor.token })?.into_response()),
+        None => Ok(Redirect::to("/approvals").into_response()),
+    }
 }
 
 /// A form that failed leaves its path in the address bar; whoever loads that again wants the page.
@@ -237,11 +261,26 @@ async fn decide(
     Sent(form): Sent<DecisionForm>,
 ) -> Result<Response, ApiError> {
     visitor.check(&form.token)?;
-    let decision = form.read()?;
+    settle(&app, &visitor, run, form.read()?).await
+}
+
+/// The same, with what the person has rewritten.
+async fn decide_edited(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    InPath(id): InPath,
+    SentTexts(form): SentTexts<EditsForm>,
+) -> Result<Response, ApiError> {
+    visitor.check(form.token())?;
+    let run = app.fetch(&visitor.who, id, Duration::ZERO).await?;
+    settle(&app, &visitor, id, form.read(&run)?).await
+}
+
+async fn settle(app: &Shared, visitor: &Visitor, run: RunId, decision: NewDecision) -> Result<Response, ApiError> {
     let choice = decision.choice;
     match app.resume(&visitor.who, run, decision, Duration::ZERO).await {
         Ok(_) => Ok(Redirect::to(&format!("/approvals?done={}", choice.name())).into_response()),
-        Err(error) => refused(&app, &visitor, run, error.into()).await,
+        Err(error) => refused(app, visitor, run, error.into()).await,
     }
 }
 

@@ -9,7 +9,8 @@ use std::path::Path;
 const APPLICATION: i64 = 0x4145_4749;
 
 /// Each step leads from the version that is its index to the next one, and never changes once it was released.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta(
         one    INTEGER PRIMARY KEY CHECK(one = 1),
         stream TEXT NOT NULL,             -- the ledger's name: no line can be moved to the ledger of another file
@@ -69,7 +70,14 @@ const STEPS: &[&str] = &["
         token      TEXT NOT NULL,
         expires_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE blob(
+        digest BLOB PRIMARY KEY,          -- SHA-256 of the bytes
+        bytes  BLOB NOT NULL
+    ) STRICT;
+",
+];
 
 /// What a new database begins with.
 pub(super) fn make(db: &mut Connection) -> Result<(), StoreError> {

@@ -1,7 +1,9 @@
 //! Looking after the file.
 
 use super::{Sqlite, runs};
+use crate::blobs::checked;
 use crate::{CheckReport, Description, StoreError, Upkeep, Verifier};
+use aegis_core::Digest;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
@@ -16,6 +18,7 @@ impl Upkeep for Sqlite {
             check_file(&snapshot, &mut report)?;
             check_ledger(&snapshot, &stream, &mut report)?;
             check_runs(&snapshot, &mut report)?;
+            check_blobs(&snapshot, &mut report)?;
             Ok(report)
         });
         report.await
@@ -47,6 +50,15 @@ fn check_ledger(db: &Connection, stream: &str, report: &mut CheckReport) -> Resu
             report.fault(fault);
             return Ok(());
         }
+    }
+    Ok(())
+}
+
+fn check_blobs(db: &Connection, report: &mut CheckReport) -> Result<(), StoreError> {
+    let mut list = db.prepare("SELECT digest, bytes FROM blob")?;
+    for row in list.query_map([], |row| Ok((Digest(row.get(0)?), row.get(1)?)))? {
+        let (digest, bytes) = row?;
+        checked(digest, bytes).map_or_else(|error| report.fault(error.to_string()), drop);
     }
     Ok(())
 }
