@@ -5,7 +5,7 @@ use aegis_core::{Code, Time};
 use anstyle::{Effects, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
-use std::io::{ErrorKind, IsTerminal, Write, stdout};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
 
 /// How stdout wants it: for people on a terminal, or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,24 @@ impl Look {
         let terminal = stdout().is_terminal();
         Look { terminal, colour: terminal && colours_wanted() }
     }
+
+    pub(crate) fn of_stderr() -> Look {
+        let terminal = stderr().is_terminal();
+        Look { terminal, colour: terminal && colours_wanted() }
+    }
+}
+
+/// Whether somebody can be asked something: scripts have no terminal to answer on.
+pub(crate) fn is_a_person_there() -> bool {
+    stdin().is_terminal() && stderr().is_terminal()
+}
+
+/// Whether the person at the terminal says yes. Anything else is no, the end of the input too.
+pub(crate) fn confirm(question: &str) -> bool {
+    let mut answer = String::new();
+    let _ = write!(stderr(), "{question} [y/N] ");
+    let read = stdin().lock().read_line(&mut answer);
+    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
 }
 
 /// <https://no-color.org>: set and not empty means no.
@@ -28,11 +46,26 @@ pub(crate) fn colours_wanted() -> bool {
 
 /// Writes `text` and a line break to stdout. Whoever closed the pipe has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_on(text).map(drop)
+}
+
+/// The same, and whether there is still somebody to read more.
+pub(crate) fn print_on(text: &str) -> Result<Reading, Failure> {
     let mut stdout = stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(Code::CLI_FILE, format!("stdout: {error}"))),
-        _ => Ok(()),
+        Ok(()) => Ok(Reading::GoesOn),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reading::Ended),
+        Err(error) => Err(Failure::new(Code::CLI_FILE, format!("stdout: {error}"))),
     }
+}
+
+/// Whether somebody still reads what is printed.
+#[derive(Debug, PartialEq)]
+#[must_use]
+pub(crate) enum Reading {
+    GoesOn,
+    /// The pipe was closed.
+    Ended,
 }
 
 /// Writes `text` and a line break to stderr, where nobody may be listening.

@@ -4,10 +4,12 @@
 mod cancel;
 mod create;
 mod decide;
+mod edit;
 mod list;
 mod pending;
 mod show;
 mod view;
+mod watch;
 
 use crate::client::Server;
 use crate::failure::Failure;
@@ -22,9 +24,11 @@ pub(crate) enum Runs {
     /// Send a question through a route
     Create(create::Create),
     /// Approve what a paused run asks
-    Approve(decide::Decide),
+    Approve(decide::Approve),
     /// Deny what a paused run asks
-    Deny(decide::Decide),
+    Deny(decide::Deny),
+    /// Follow a run to its end, or the questions that wait for you
+    Watch(watch::Watch),
     /// End a run
     Cancel(cancel::Cancel),
 }
@@ -36,8 +40,9 @@ impl Runs {
             Runs::List(list) => list.run(&server).await,
             Runs::Show(show) => show.run(&server).await,
             Runs::Create(create) => create.run(&server).await,
-            Runs::Approve(decide) => decide.run(&server, aegis_core::Choice::Approved).await,
-            Runs::Deny(decide) => decide.run(&server, aegis_core::Choice::Denied).await,
+            Runs::Approve(approve) => approve.run(&server).await,
+            Runs::Deny(deny) => deny.run(&server).await,
+            Runs::Watch(watch) => watch.run(&server).await,
             Runs::Cancel(cancel) => cancel.run(&server).await,
         }
     }

@@ -38,6 +38,11 @@ impl Pending {
         first.map(Pending::read).transpose()
     }
 
+    /// How many messages there are before the reply.
+    pub(super) fn messages(&self) -> usize {
+        self.content.messages.len()
+    }
+
     fn read(json: Value) -> Result<Pending, Failure> {
         serde_json::from_value(json)
             .map_err(|error| Failure::new(Code::CLI_SERVER, format!("the server sent a question that cannot be read: {error}")))

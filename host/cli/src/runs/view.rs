@@ -40,6 +40,8 @@ pub(super) struct ApprovalView {
     pub(super) approved_by: Vec<String>,
     #[serde(default)]
     pub(super) expires_at: String,
+    #[serde(default)]
+    pub(super) digest: String,
 }
 
 impl RunView {
@@ -87,6 +89,8 @@ impl ApprovalView {
             ("approvers", line(&who)),
             ("expires", when(&self.expires_at)),
         ];
+        // As the page shows it: enough to compare by eye.
+        facts.extend(self.digest.strip_prefix("sha256:").map(|it| ("digest", line(&it.chars().take(12).collect::<String>()))));
         if self.required > 1 {
             let so_far = if self.approved_by.is_empty() { "nobody".into() } else { self.approved_by.join(", ") };
             facts.push(("required", line(&format!("{} people; so far {so_far}", self.required))));
@@ -101,7 +105,7 @@ pub(super) fn table(runs: &[RunView], look: Look) -> String {
 
 /// One event on one line, whatever its type: when, what, and the rest by name. Digests and what lists hold are for
 /// programs.
-fn event(event: &Value) -> String {
+pub(super) fn event(event: &Value) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => line(text),
         Value::Array(list) => list.len().to_string(),
@@ -148,6 +152,7 @@ mod tests {
         asks       Review\u{1b}[2J? (sensitive-topic, ingress)
         approvers  team:risk or bob, and of those eve
         expires    2026-11-23 23:07:11 UTC
+        digest     00
         required   2 people; so far bob
         events     2026-11-22 23:07:10 UTC  judged  guard=sensitive-topic  findings=1
         "#);
