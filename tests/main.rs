@@ -1,6 +1,8 @@
 //! Black-box tests: the real `aegis` binary, real guards, a real SQLite file, a real browser. Nothing in here knows a crate of
 //! the host but the kit, which builds guards.
 
+mod approvals;
+mod changes;
 mod cli;
 mod configuration;
 mod durability;

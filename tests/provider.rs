@@ -3,12 +3,13 @@
 use crate::host::{Host, config};
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 /// What the API was asked, and what it answers next (the last answer again and again).
 #[derive(Clone, Default)]
-struct Api {
-    asked: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
+pub(crate) struct Api {
+    pub(crate) asked: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
     answers: Arc<Mutex<Vec<(u16, Value)>>>,
 }
 
@@ -19,12 +20,18 @@ async fn complete(State(api): State<Api>, headers: HeaderMap, Json(body): Json<V
     (StatusCode::from_u16(status).expect("a status"), Json(body))
 }
 
-async fn start(answers: Vec<(u16, Value)>) -> (Api, Host) {
+/// An API on a port of its own.
+pub(crate) async fn double(answers: Vec<(u16, Value)>) -> (Api, SocketAddr) {
     let api = Api { asked: Arc::default(), answers: Arc::new(Mutex::new(answers)) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(api.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
+    (api, address)
+}
+
+async fn start(answers: Vec<(u16, Value)>) -> (Api, Host) {
+    let (api, address) = double(answers).await;
     let provider = format!("fake: {{type: openai_compatible, base_url: \"http://{address}/v1\", model: m-1, api_key: secret://file/key}}");
     let config = config("none").replace(r#"fake: {type: fake, response: "the reply"}"#, &provider);
     let dir = tempfile::TempDir::new().expect("a temporary folder");
@@ -34,7 +41,7 @@ async fn start(answers: Vec<(u16, Value)>) -> (Api, Host) {
     (api, Host::start_in(dir).await)
 }
 
-fn reply(message: Value) -> (u16, Value) {
+pub(crate) fn reply(message: Value) -> (u16, Value) {
     let usage = json!({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7});
     (
         200,
