@@ -572,12 +572,13 @@ server: {{cache_dir: none, request_timeout: 100ms}}"
     );
     std::fs::write(dir.path().join("aegis.yaml"), config).unwrap();
     let mut settings = Settings::load(&dir.path().join("aegis.yaml"), &Default::default()).unwrap_or_else(|error| panic!("{error}"));
-    let guards = open::guards(&Sandbox::new(Options { instances: 1, ..Options::default() }).unwrap(), &mut settings, &|_, _| {}).unwrap();
+    let sandbox = Sandbox::new(Options { instances: 1, ..Options::default() }).unwrap();
+    let guards = open::guards(&sandbox, &mut settings, &|_, _| {}).unwrap();
     let hog = guards[1].loaded.clone();
     let (plans, providers) = (open::plans(&settings, &guards), open::providers(&settings.providers).unwrap());
     let busy = plans["busy"].clone();
     let store = Arc::new(Memory::new());
-    let world = World { app: App::assemble(&settings, plans, store.clone(), guards, providers), store };
+    let world = World { app: App::assemble(&settings, plans, store.clone(), sandbox, guards, providers), store };
     let hogging = tokio::spawn(async move {
         let messages = vec![Message::text(Role::User, "x".repeat(3 << 20))];
         let request = aegis_core::Request { messages, ..Default::default() };

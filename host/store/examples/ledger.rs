@@ -89,6 +89,7 @@ fn begun(number: u64) -> Run {
     let plan = Plan {
         route: "default".into(),
         provider: "main".into(),
+        provider_is: None,
         model: "m".into(),
         pipeline: Stages { ingress: vec![guard], ..Stages::default() },
         attempts: 3,

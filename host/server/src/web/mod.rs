@@ -18,7 +18,7 @@ use aegis_core::{Code, Digest, Run, RunId};
 use aegis_store::Paged;
 use askama::Template;
 use assets::Assets;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State};
 use axum::http::header::{ETAG, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{Extensions, StatusCode};
@@ -49,7 +49,8 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/approvals/login", post(log_in).get(back))
         .route("/approvals/logout", post(log_out).get(back))
         .route("/approvals/{run}", post(decide).get(back))
-        .route("/approvals/{run}/edit", get(edit).post(decide_edited))
+        // What is read has its own limit, that of every request.
+        .route("/approvals/{run}/edit", get(edit).post(decide_edited).layer(DefaultBodyLimit::disable()))
         .route("/approvals/assets/{name}", get(assets::serve))
         .route_layer(from_fn(dress))
         .route_layer(Extension(CommonToken::new()))
