@@ -5,7 +5,7 @@ use super::pending::Pending;
 use super::view::{ApprovalView, RunView};
 use crate::client::Server;
 use crate::failure::Failure;
-use crate::terminal::{Look, confirm, is_a_person_there, line, print, print_json, tell};
+use crate::terminal::{Look, confirm, facts, is_a_person_there, line, print, print_json, tell};
 use aegis_core::{Choice, Code, RunId};
 use clap::Args;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ impl Approve {
         // Whoever may not decide is told so by the server, and not asked first.
         let asks = !yes && question.pending.is_some() && is_a_person_there();
         if asks {
-            tell(&question.content(Look::of_stderr()));
+            tell(&question.whole(Look::of_stderr()));
             edits.iter().for_each(|it| tell(&format!("edited: {}", line(&it.to_string()))));
             if !confirm("Approve this?") {
                 return Err(Failure::new(Code::CLI_DECLINED, "not approved: nothing has changed"));
@@ -117,6 +117,12 @@ impl Question {
     /// What is let through, and an empty line.
     fn content(&self, look: Look) -> String {
         self.pending.as_ref().map(|it| format!("{}\n\n", it.render(look))).unwrap_or_default()
+    }
+
+    /// What is asked of whom, and what is let through.
+    fn whole(&self, look: Look) -> String {
+        let facts = self.asked.as_ref().map(|it| format!("{}\n\n", facts(&it.facts()))).unwrap_or_default();
+        facts + &self.content(look)
     }
 
     /// As the server takes them.

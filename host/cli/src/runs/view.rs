@@ -81,7 +81,7 @@ impl RunView {
 }
 
 impl ApprovalView {
-    fn facts(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
         let lists: Vec<String> = self.approvers.iter().map(|list| list.join(" or ")).collect();
         let who = if lists.is_empty() { "role:approver".into() } else { lists.join(", and of those ") };
         let mut facts = vec![
