@@ -3,8 +3,8 @@
 use super::event::EventView;
 use crate::clock::as_rfc3339;
 use aegis_core::{
-    Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Place, Run, RunId, Stage, Status, Time, Tool,
-    ToolCall, Usage,
+    Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Place, Run, RunId, Stage, Status, Time,
+    Tool, ToolCall, Usage,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -27,7 +27,16 @@ fn run(guard: &LoadedGuard) -> Run {
     let (name, component, settings) = (guard.name().to_owned(), guard.component(), guard.settings());
     pipeline.at_mut(stage).push(Guard { name, component, settings, scope, mode, on_failure, approval });
     let (route, provider, model) = ("default".into(), "main".into(), String::new());
-    let plan = Plan { route, provider, provider_is: None, model, pipeline, attempts: 1, backoff: Backoff::default(), on_unknown: OnUnknown::Retry };
+    let plan = Plan {
+        route,
+        provider,
+        provider_is: None,
+        model,
+        pipeline,
+        attempts: 1,
+        backoff: Backoff::default(),
+        on_unknown: OnUnknown::Retry,
+    };
     let request = Request { messages: vec![Message::text(Role::User, TEXT)], ..Request::default() };
     let (id, now) = (RunId::new(Time(1_000), [7; 10]), Time(1_000));
     let mut run = Run::new(id, plan, request, Principal::anonymous(), false, [1; 32], now).expect("a plan");
