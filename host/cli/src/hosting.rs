@@ -23,8 +23,12 @@ pub(crate) struct Options {
     #[arg(long = "guard", value_name = "NAME=PATH")]
     guards: Vec<NamedGuard>,
     /// Address and port, instead of those of the configuration
-    #[arg(long, value_name = "A")]
+    #[arg(long, value_name = "A", value_parser = address)]
     listen: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8000".into())
 }
 
 /// The file that was named, else ./aegis.yaml where there is one.

@@ -44,6 +44,7 @@ const CONTENT: usize = 2 * 1024 * 1024;
 /// The page's own paths.
 pub(crate) fn router() -> Router<Shared> {
     Router::new()
+        .route("/", get(back))
         .route("/approvals", get(show))
         .route("/approvals/list", get(list))
         .route("/approvals/login", post(log_in).get(back))
