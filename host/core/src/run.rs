@@ -400,12 +400,19 @@ impl Run {
         (outside || decided) && self.uncommitted() > 0
     }
 
-    /// What the next transaction has to write; from here on the run counts as committed. When the transaction fails, this
-    /// value is worthless: fetch the run again.
+    /// What the next transaction has to write; from here on the run counts as committed. When the transaction fails, either the
+    /// same is tried again ([`Run::commit_again`]) before anything else happens to the run, or the run is fetched again.
     pub fn commit(&mut self) -> Commit {
         let entries = self.history[self.history.len() - self.uncommitted()..].to_vec();
         self.version += 1;
         Commit { checkpoint: self.checkpoint(), entries }
+    }
+
+    /// The last commit once more, for a driver whose store failed at it: what the run has learned meanwhile (what a provider
+    /// answered) is nowhere else.
+    pub fn commit_again(&self) -> Commit {
+        let earlier = self.history.iter().rposition(|entry| entry.version < self.version);
+        Commit { checkpoint: self.checkpoint(), entries: self.history[earlier.map_or(0, |it| it + 1)..].to_vec() }
     }
 
     /// Checks that `who` may decide the open question, and that this is the question they mean.

@@ -457,3 +457,15 @@ fn a_ledger_that_does_not_explain_itself_is_refused() {
         *plan = Digest::of(b"other")
     }));
 }
+
+#[test]
+fn a_commit_made_again_is_the_same_commit() {
+    let mut run = run(&[(Stage::Ingress, guard("a"))]);
+    judge(&mut run, Verdict::Allow);
+    assert_eq!(run.commit(), run.commit_again());
+    answer(&mut run);
+    let second = run.commit();
+    assert_eq!(second, run.commit_again());
+    assert_eq!((second.checkpoint.version, second.entries.len()), (2, 1));
+    assert_eq!(Run::decode(&second.checkpoint.bytes).expect("a checkpoint"), run, "what is stored is the run that was committed");
+}

@@ -6,7 +6,7 @@ use crate::archive::Archive;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::open::HostedProvider;
-use aegis_core::{Call, Event, Input, Missing, Phase, ProviderFailure, Run, RunId, Time, Want};
+use aegis_core::{Call, Commit, Event, Input, Missing, Phase, ProviderFailure, Run, RunId, Time, Want};
 use aegis_provider::{ProviderError, ProviderRequest};
 use aegis_store::{CommitError, Store, StoreError};
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 const FORGET: Duration = Duration::from_secs(3600);
 /// How many runs of a dead host go on at once: its backlog must not starve new requests.
 const RECOVER_AT_ONCE: usize = 32;
-/// Between attempts to take up a run whose store failed.
+/// Between attempts at what a store failed at: first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What drives runs, and knows which are being driven.
@@ -68,7 +68,7 @@ enum Stand {
     Going,
     /// It is paused or over.
     Rests(Arc<Run>),
-    /// It could not go on, and is not tried again here. Whoever waits for one that is tried again goes on waiting.
+    /// It could not go on, and is not tried again here.
     Failed(Trouble),
 }
 
@@ -177,7 +177,7 @@ impl Driver {
         let (driver, birth) = (self.clone(), unborn.clone());
         let task = tokio::spawn(async move {
             let _leave = leave;
-            driver.keep_driving(run, &tell, &birth).await;
+            driver.drive_to_rest(run, &tell, &birth).await;
         });
         // A driver that has just come to rest may still be in here: this one follows it.
         live.insert(id, Slot { number, stand: stand.clone(), task: task.abort_handle(), unborn });
@@ -208,13 +208,40 @@ impl Driver {
 
     /// Commits what has happened to `run`.
     pub(crate) async fn commit(&self, run: &mut Run) -> Result<(), CommitError> {
-        let (begun, first, commit) = (Instant::now(), run.version() == 0, run.commit());
-        match first {
-            true => self.store.run_create(commit).await?,
-            false => self.store.run_commit(commit).await?,
+        let commit = run.commit();
+        self.write(run, commit).await
+    }
+
+    async fn write(&self, run: &Run, commit: Commit) -> Result<(), CommitError> {
+        let begun = Instant::now();
+        match commit.checkpoint.version {
+            1 => self.store.run_create(commit).await?,
+            _ => self.store.run_commit(commit).await?,
         }
         self.metrics.committed(run.status(), begun.elapsed());
         Ok(())
+    }
+
+    /// The same, as often as it takes: what a run that has begun has learned (what the model said, which costs money) is thrown away
+    /// for no full disk.
+    async fn keep(&self, run: &mut Run) -> Result<(), Trouble> {
+        let (mut pause, mut end) = (RETRY.0, self.commit(run).await);
+        while let Err(CommitError::Store(error)) = end {
+            tracing::warn!(run = %run.id(), %error, "what happened to a run could not be kept; tried again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+            end = match self.write(run, run.commit_again()).await {
+                Err(CommitError::Conflict) => self.is_kept(run).await,
+                other => other,
+            };
+        }
+        Ok(end?)
+    }
+
+    /// Whether a commit whose end nobody knows was written after all.
+    async fn is_kept(&self, run: &Run) -> Result<(), CommitError> {
+        let stored = self.store.run_fetch(run.id()).await?;
+        if stored.as_ref() == Some(run) { Ok(()) } else { Err(CommitError::Conflict) }
     }
 
     /// Takes no new runs, lets those that are driven finish for `drain`, and cuts off the rest: they go on at the next start.
@@ -260,41 +287,29 @@ impl Drop for Leave {
 
 /// One run.
 impl Driver {
-    async fn keep_driving(&self, run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) {
-        let (id, mut pause, mut next) = (run.id(), RETRY.0, Some(run));
-        while let Some(run) = next.take() {
-            let trouble = match self.drive(run, tell, unborn).await {
-                Ok(run) => return drop(tell.send_replace(Stand::Rests(Arc::new(run)))),
-                Err(trouble) => trouble,
-            };
-            let durable = !matches!(*tell.borrow(), Stand::Unborn);
-            if !matches!(trouble, Trouble::Overtaken) {
-                tracing::warn!(run = %id, error = %trouble, durable, "a run could not go on");
-            }
-            let again = durable && matches!(trouble, Trouble::Store(_));
-            if !again {
-                return drop(tell.send_replace(Stand::Failed(trouble)));
-            }
-            while next.is_none() {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY.1);
-                match self.take_up(id).await {
-                    Ok(None) => return,
-                    Ok(run) => next = run,
-                    Err(error) => tracing::warn!(run = %id, %error, "a run could not be taken up; tried again"),
+    async fn drive_to_rest(&self, run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) {
+        let id = run.id();
+        let end = match self.drive(run, tell, unborn).await {
+            Ok(run) => Stand::Rests(Arc::new(run)),
+            Err(trouble) => {
+                if !matches!(trouble, Trouble::Overtaken) {
+                    tracing::warn!(run = %id, error = %trouble, "a run could not go on");
                 }
+                Stand::Failed(trouble)
             }
-        }
+        };
+        tell.send_replace(end);
     }
 
     /// One loop for a new run, for one that goes on after an approval, and for one that was taken up.
     async fn drive(&self, mut run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) -> Result<Run, Trouble> {
         loop {
             if run.must_be_durable() {
-                if run.version() == 0 && !unborn.take() {
-                    return Err(Trouble::Overtaken);
+                match run.version() {
+                    0 if !unborn.take() => return Err(Trouble::Overtaken),
+                    0 => self.commit(&mut run).await?,
+                    _ => self.keep(&mut run).await?,
                 }
-                self.commit(&mut run).await?;
             }
             if run.version() > 0 {
                 tell.send_if_modified(|stand| !matches!(std::mem::replace(stand, Stand::Going), Stand::Going));
@@ -302,6 +317,11 @@ impl Driver {
             let event = match self.perform(run.wants()).await {
                 // Taken up again from its last commit it would have lost what the model said since.
                 Err(Trouble::Busy) if run.version() > 0 => continue,
+                Err(Trouble::Store(error)) if run.version() > 0 => {
+                    tracing::warn!(run = %run.id(), %error, "a guard that a run needs could not be read; tried again");
+                    tokio::time::sleep(RETRY.0).await;
+                    continue;
+                }
                 other => other?,
             };
             let Some(event) = event else { return Ok(run) };
