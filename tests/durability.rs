@@ -30,6 +30,21 @@ async fn unfinished_runs_of_a_dead_process_go_on_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_again_after_a_crash_makes_no_second_run() {
+    let host = Host::start(&config("none")).await;
+    let body = json!({"messages": [{"role": "user", "content": "financial advice, please"}]});
+    let (_, first) = host.post_named("", "/v1/runs", "k", body.clone()).await;
+    let resume = format!("/v1/runs/{}/resume", first["run_id"].as_str().expect("an id"));
+    let (_, done) = host.post_named("", &resume, "d", json!({"decision": "approved"})).await;
+    assert_eq!(done["status"], "completed", "{done}");
+    let host = host.crash_and_restart().await;
+    assert_eq!(host.post_named("", "/v1/runs", "k", body).await, (200, done.clone()));
+    assert_eq!(host.post_named("", &resume, "d", json!({"decision": "approved"})).await, (200, done));
+    assert_eq!(host.post_named("", &resume, "d", json!({"decision": "denied"})).await.0, 422);
+    assert_eq!(runs(&host).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_second_host_on_the_same_file_is_refused_and_the_first_goes_on() {
     let host = Host::start(&config("none")).await;
     let second = aegis(host.dir.path()).args(["serve", "--no-auth", "--listen", "127.0.0.1:0"]).output().expect("the binary runs");

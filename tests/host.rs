@@ -148,6 +148,13 @@ impl Host {
         self.call(key, Method::POST, path, Some(body)).await
     }
 
+    /// With an `Idempotency-Key`.
+    pub(crate) async fn post_named(&self, key: &str, path: &str, name: &str, body: Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.url)).header("idempotency-key", name).body(body.to_string());
+        let request = if key.is_empty() { request } else { request.bearer_auth(key) };
+        read(request.send().await.expect("the host answers")).await
+    }
+
     /// A new run of one user message.
     pub(crate) async fn submit(&self, key: &str, text: &str, more: Value) -> Value {
         let mut body = json!({"messages": [{"role": "user", "content": text}]});

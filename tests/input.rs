@@ -510,6 +510,12 @@ async fn a_chunked_body_is_a_body() {
 /// Method, path, header, body; status, code, param and what is said.
 type Head = (&'static str, String, (&'static str, &'static str), &'static str, u16, &'static str, &'static str, &'static str);
 
+/// One character more than a key may have.
+const LONG_KEY: &str = match std::str::from_utf8(&[b'k'; 256]) {
+    Ok(key) => key,
+    Err(_) => panic!("it is ASCII"),
+};
+
 fn heads() -> Vec<Head> {
     let none = ("accept", "*/*");
     let list = |query: &str| format!("/v1/runs?{query}");
@@ -579,7 +585,18 @@ fn heads() -> Vec<Head> {
             "\"gzip\" is not taken: send it as it is",
         ),
         ("POST", "/v1/runs".into(), ("content-encoding", "br, gzip"), HELLO, 415, "AEG-RUN-002", "Content-Encoding", "send it as it is"),
-        ("POST", "/v1/runs".into(), ("idempotency-key", "k"), HELLO, 422, "AEG-RUN-002", "Idempotency-Key", "not in this version"),
+        ("POST", "/v1/runs".into(), ("idempotency-key", ""), HELLO, 422, "AEG-RUN-002", "Idempotency-Key", "is empty"),
+        ("POST", "/v1/runs".into(), ("idempotency-key", "\u{e9}"), HELLO, 422, "AEG-RUN-002", "Idempotency-Key", "printable ASCII"),
+        (
+            "POST",
+            "/v1/runs".into(),
+            ("idempotency-key", LONG_KEY),
+            HELLO,
+            422,
+            "AEG-RUN-002",
+            "Idempotency-Key",
+            "more than 255 characters",
+        ),
         ("GET", "/v1/runs".into(), ("host", "evil.example"), "", 403, "AEG-AUTH-004", "", "not reached by that Host"),
         ("POST", "/v1/runs".into(), ("origin", "http://evil.example"), HELLO, 403, "AEG-AUTH-004", "", "not the server's own"),
     ]

@@ -27,15 +27,6 @@ async fn a_paused_run_completes_once_it_is_approved_by_the_api() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_refused_rather_than_ignored() {
-    let host = Host::start(&config("none")).await;
-    let request = crate::host::client().post(format!("{}/v1/runs", host.url)).header("Idempotency-Key", "k");
-    let answer = request.body(r#"{"messages":[{"role":"user","content":"x"}]}"#).send().await.expect("an answer");
-    let (status, error) = crate::host::read(answer).await;
-    assert_eq!((status, &error["error"]["param"]), (422, &json!("Idempotency-Key")), "{error}");
-}
-
-#[tokio::test]
 async fn a_denied_run_stays_denied() {
     let host = Host::start(&config("none")).await;
     let run = host.submit("", QUESTION, json!({})).await;

@@ -98,7 +98,7 @@ impl Create {
         let (key, kept) = new_key(Principal { id, teams, roles });
         let who = names(&kept.principal);
         let conflict = |error| match error {
-            CommitError::Conflict => Failure::new(Code::STO_FAILED, "the key was not kept: try again"),
+            CommitError::Conflict | CommitError::Earlier(_) => Failure::new(Code::STO_FAILED, "the key was not kept: try again"),
             CommitError::Store(error) => error.into(),
         };
         of.store().await?.0.key_create(&kept).await.map_err(conflict)?;

@@ -1,6 +1,6 @@
 //! A run as stores keep it: versioned data, never code, with the few facts beside it by which it is found.
 
-use crate::{ApprovalId, Approver, Entry, Run, RunId, Status, Time};
+use crate::{ApprovalId, Approver, Entry, RequestKey, Run, RunId, Status, Time};
 use serde::{Deserialize, Serialize};
 
 /// What one transaction has to write.
@@ -10,6 +10,8 @@ pub struct Commit {
     pub checkpoint: Checkpoint,
     /// Follow what the run's ledger holds already, in order.
     pub entries: Vec<Entry>,
+    /// The request that led to this, where its client named it; a store keeps that in the same transaction.
+    pub request: Option<RequestKey>,
 }
 
 /// A run, encoded, and what stores index it by.

@@ -63,6 +63,7 @@ codes! {
     RUN_GUARD_GONE "AEG-RUN-007" "a guard of this run is gone" "A run keeps the plan with which it began, and the store has not kept a guard that it names, or that guard cannot be loaded any more." "Configure the guard again as it was before such runs go on, or send a new run; the log says what was wrong.";
     RUN_BLOCKED "AEG-RUN-008" "a guard blocked the run" "A guard has judged that this must not pass." "See the guard's reason; change what you ask for, or the guard's settings.";
     RUN_DENIED "AEG-RUN-009" "the run was denied" "An approver said no, or nobody decided before the question expired." "See the comment; a new run asks anew.";
+    RUN_KEY "AEG-RUN-010" "this Idempotency-Key came with another request" "A key names one request: the same key again means the same request again, and this one asks for something else." "Send the request as it was, or with a key of its own.";
     SRV_NO_AUTH "AEG-SRV-001" "serve refused: no authentication" "Without authentication everybody may do everything." "Set `auth: {type: api_key}` and create a key with `aegis keys create`, or say `--no-auth`; `aegis dev` is for trying.";
     SRV_BUSY "AEG-SRV-002" "the server is busy or stopping" "No place became free in time, or it is shutting down." "Try again after the time in `Retry-After`.";
     SRV_NOT_FOUND "AEG-SRV-003" "there is nothing at this address" "No resource has this path, or it does not take this method." "`/openapi.json` lists every path and method.";

@@ -405,14 +405,14 @@ impl Run {
     pub fn commit(&mut self) -> Commit {
         let entries = self.history[self.history.len() - self.uncommitted()..].to_vec();
         self.version += 1;
-        Commit { checkpoint: self.checkpoint(), entries }
+        Commit { checkpoint: self.checkpoint(), entries, request: None }
     }
 
     /// The last commit once more, for a driver whose store failed at it: what the run has learned meanwhile (what a provider
     /// answered) is nowhere else.
     pub fn commit_again(&self) -> Commit {
         let earlier = self.history.iter().rposition(|entry| entry.version < self.version);
-        Commit { checkpoint: self.checkpoint(), entries: self.history[earlier.map_or(0, |it| it + 1)..].to_vec() }
+        Commit { checkpoint: self.checkpoint(), entries: self.history[earlier.map_or(0, |it| it + 1)..].to_vec(), request: None }
     }
 
     /// Checks that `who` may decide the open question, and that this is the question they mean.

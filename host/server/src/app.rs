@@ -9,9 +9,10 @@ use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
 use crate::open::{HostedProvider, limits};
 use aegis_core::{
-    ApprovalId, Choice, Decision, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, Rewrite, Run, RunId, Status, Time,
+    ApprovalId, Choice, Decision, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId, Status,
+    Time,
 };
-use aegis_store::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
+use aegis_store::{ApprovalFilter, CommitError, Earlier, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
 use aegis_wasm::{LoadedGuard, Sandbox};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -61,6 +62,9 @@ pub enum AppError {
     /// The run is over.
     #[error("the run is {} already", .0.name())]
     Finished(Status),
+    /// The caller's key stands for another request.
+    #[error("this Idempotency-Key came with another request before")]
+    OtherRequest,
     /// Others move this run all the time.
     #[error("the run was moved by others at the same time: try again")]
     Contended,
@@ -98,6 +102,15 @@ pub struct NewRun {
     pub background: bool,
     /// The rest.
     pub request: Request,
+}
+
+/// What makes a request the same one when its client sends it again.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The client's key for it.
+    pub key: String,
+    /// What it asks for. Equal bytes are the same request.
+    pub body: Vec<u8>,
 }
 
 /// What a person has decided.
@@ -220,10 +233,11 @@ impl App {
 /// Runs.
 impl App {
     /// A new run. Comes back when it rests, or with `background` as soon as it waits for the model: every ingress guard has judged by then.
+    /// One that is `named` makes one run, however often and at however many moments it is sent, and each time the answer is that run.
     ///
     /// # Errors
     /// When it cannot begin; then there is no such run.
-    pub async fn submit(&self, who: &Principal, new: NewRun) -> Result<Arc<Run>, AppError> {
+    pub async fn submit(&self, who: &Principal, new: NewRun, named: Option<Named>) -> Result<Arc<Run>, AppError> {
         if !who.is(PrincipalRole::User) {
             return Err(AppError::Role(PrincipalRole::User));
         }
@@ -231,10 +245,33 @@ impl App {
             return Err(AppError::Stopping);
         }
         let until = if new.background { Until::Durable } else { Until::Rest };
+        let request = named.map(|it| self.request(who, &it, &[b"submit"]));
+        if let Some(earlier) = self.earlier(request.as_ref()).await? {
+            return self.again(earlier, until, self.settings.request_timeout).await;
+        }
         let run = self.begin(who, new)?;
         let id = run.id();
-        let watch = self.driver.start(run);
+        let watch = self.driver.start_for(run, request);
         self.attend(id, watch, until, self.settings.request_timeout).await
+    }
+
+    /// `place` is where it was sent: the same words at another place ask for something else.
+    fn request(&self, who: &Principal, named: &Named, place: &[&[u8]]) -> RequestKey {
+        let kept = u64::try_from(self.settings.idempotency.as_millis()).unwrap_or(u64::MAX);
+        RequestKey::new(&who.id, &named.key, &[place, &[&named.body]].concat(), clock::now(), kept)
+    }
+
+    async fn earlier(&self, request: Option<&RequestKey>) -> Result<Option<Earlier>, AppError> {
+        match request {
+            Some(request) => Ok(self.store.request_find(request).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer to a request that came before.
+    async fn again(&self, earlier: Earlier, until: Until, limit: Duration) -> Result<Arc<Run>, AppError> {
+        let wait = if until == Until::Rest { limit } else { Duration::ZERO };
+        if earlier.same { self.held(earlier.run, wait, |_| true).await } else { Err(AppError::OtherRequest) }
     }
 
     fn begin(&self, who: &Principal, new: NewRun) -> Result<Run, AppError> {
@@ -259,18 +296,30 @@ impl App {
     ///
     /// # Errors
     /// When it does not count; then nothing has changed.
-    pub async fn resume(self: &Arc<Self>, who: &Principal, id: RunId, decision: NewDecision, wait: Duration) -> Result<Arc<Run>, AppError> {
-        let (app, who) = (self.clone(), who.clone());
-        let counted = detached(async move { app.decide(&who, id, decision).await }).await?;
+    pub async fn resume(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: RunId,
+        decision: NewDecision,
+        named: Option<Named>,
+        wait: Duration,
+    ) -> Result<Arc<Run>, AppError> {
+        let request = named.map(|it| self.request(who, &it, &[b"resume", &id.as_bytes()[..]]));
+        let (app, who, wait) = (self.clone(), who.clone(), self.settings.request_timeout.min(wait));
+        let counted = detached(async move { app.decide(&who, id, decision, request).await }).await?;
         match counted {
             Counted::Before(run) => Ok(run),
-            Counted::Now(watch) => self.attend(id, watch, Until::Rest, self.settings.request_timeout.min(wait)).await,
+            Counted::Now(watch) => self.attend(id, watch, Until::Rest, wait).await,
+            Counted::Earlier(earlier) => self.again(earlier, Until::Rest, wait).await,
         }
     }
 
-    async fn decide(&self, who: &Principal, id: RunId, decision: NewDecision) -> Result<Counted, AppError> {
+    async fn decide(&self, who: &Principal, id: RunId, decision: NewDecision, request: Option<RequestKey>) -> Result<Counted, AppError> {
         for _ in 0..ATTEMPTS {
             let mut run = self.stored(id).await?;
+            if let Some(earlier) = self.earlier(request.as_ref()).await? {
+                return Ok(Counted::Earlier(earlier));
+            }
             let now = clock::now();
             let proof = match decision.clone().on(&run, who, now) {
                 Ok(_) if self.driver.is_stopping() => return Err(AppError::Stopping),
@@ -279,9 +328,10 @@ impl App {
                 Err(refused) => return Err(AppError::Refused(refused)),
             };
             run.handle(Event::Decided(proof), now).map_err(AppError::Refused)?;
-            match self.driver.commit(&mut run).await {
+            match self.driver.commit_for(&mut run, request.clone()).await {
                 Ok(()) => return Ok(Counted::Now(self.driver.start(run))),
                 Err(CommitError::Conflict) => continue,
+                Err(CommitError::Earlier(earlier)) => return Ok(Counted::Earlier(earlier)),
                 Err(CommitError::Store(error)) => return Err(error.into()),
             }
         }
@@ -312,7 +362,7 @@ impl App {
                     self.driver.let_go(id);
                     return Ok(Arc::new(run));
                 }
-                Err(CommitError::Conflict) => continue,
+                Err(CommitError::Conflict | CommitError::Earlier(_)) => continue,
                 Err(CommitError::Store(error)) => return Err(error.into()),
             }
         }
@@ -324,11 +374,18 @@ impl App {
     /// # Errors
     /// When there is none that `who` may see.
     pub async fn fetch(&self, who: &Principal, id: RunId, wait: Duration) -> Result<Arc<Run>, AppError> {
+        self.held(id, wait, |run| visible(run, who)).await
+    }
+
+    async fn held(&self, id: RunId, wait: Duration, may_see: impl Fn(&Run) -> bool) -> Result<Arc<Run>, AppError> {
         let until = Instant::now() + wait.min(LONGEST_WAIT);
         loop {
             // In this order: a driver that ends in between has committed before.
             let watch = self.driver.watch(id);
-            let run = self.seen(who, id).await?;
+            let run = self.stored(id).await?;
+            if !may_see(&run) {
+                return Err(AppError::UnknownRun);
+            }
             if rests(&run) || Instant::now() >= until || self.driver.is_stopping() {
                 return Ok(Arc::new(run));
             }
@@ -397,12 +454,15 @@ impl App {
     /// store is an answer, whatever its driver met since.
     async fn attend(&self, id: RunId, watch: Watch, until: Until, limit: Duration) -> Result<Arc<Run>, AppError> {
         let met = match tokio::time::timeout(limit, watch.wait(until)).await {
-            Ok(Ok(Waited::Rests(run))) => return Ok(run),
+            Ok(met) => met,
             Err(_) if self.driver.give_up(id) => return Err(AppError::Busy),
             Err(_) => self.begun(id).await,
-            Ok(Ok(Waited::Stored)) => Ok(()),
-            Ok(Err(error)) => Err(error),
         };
+        match met {
+            Ok(Waited::Rests(run)) => return Ok(run),
+            Ok(Waited::Earlier(earlier)) => return self.again(earlier, until, limit).await,
+            Ok(Waited::Stored) | Err(_) => {}
+        }
         match self.store.run_fetch(id).await? {
             Some(run) => Ok(Arc::new(run)),
             None if self.driver.is_stopping() => Err(AppError::Stopping),
@@ -411,10 +471,10 @@ impl App {
     }
 
     /// Holds until a first commit that has begun is over.
-    async fn begun(&self, id: RunId) -> Result<(), AppError> {
+    async fn begun(&self, id: RunId) -> Result<Waited, AppError> {
         match self.driver.watch(id) {
-            Some(watch) => watch.wait(Until::Durable).await.map(drop),
-            None => Ok(()),
+            Some(watch) => watch.wait(Until::Durable).await,
+            None => Ok(Waited::Stored),
         }
     }
 }
@@ -424,6 +484,8 @@ enum Counted {
     Now(Watch),
     /// By an earlier one.
     Before(Arc<Run>),
+    /// This request came before.
+    Earlier(Earlier),
 }
 
 /// Its creator, whoever it has asked, and admins.

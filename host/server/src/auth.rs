@@ -119,7 +119,7 @@ impl Auth {
             Session { hash: Digest::of(cookie.as_bytes()), key: key.id, token: clock::random_hex::<32>(), expires_at: now.after(SESSION) };
         match self.store.session_create(&session, now).await {
             Ok(()) => Ok(Opened { cookie, max_age: SESSION / 1000 }),
-            Err(CommitError::Conflict) => Err(AuthError::WrongKey),
+            Err(CommitError::Conflict | CommitError::Earlier(_)) => Err(AuthError::WrongKey),
             Err(CommitError::Store(error)) => Err(error.into()),
         }
     }

@@ -6,9 +6,9 @@ use crate::archive::Archive;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::open::HostedProvider;
-use aegis_core::{Call, Commit, Event, Input, Missing, Phase, ProviderFailure, Run, RunId, Time, Want};
+use aegis_core::{Call, Commit, Event, Input, Missing, Phase, ProviderFailure, RequestKey, Run, RunId, Time, Want};
 use aegis_provider::{ProviderError, ProviderRequest};
-use aegis_store::{CommitError, Store, StoreError};
+use aegis_store::{CommitError, Earlier, Store, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +20,9 @@ use tokio::task::AbortHandle;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often guards that no run needs any more are forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
+/// How often requests are forgotten whose time is over, and how many in one transaction.
+const FORGET_REQUESTS: Duration = Duration::from_secs(60);
+const FORGET_AT_ONCE: usize = 500;
 /// How many runs of a dead host go on at once: its backlog must not starve new requests.
 const RECOVER_AT_ONCE: usize = 32;
 /// Between attempts at what a store failed at: first, and at most.
@@ -78,6 +81,9 @@ enum Trouble {
     /// Someone else moved the run.
     #[error("someone else moved the run")]
     Overtaken,
+    /// The same request came before, and made a run.
+    #[error("a request with this key came before")]
+    Earlier(Earlier),
     /// No place for a scan became free in time.
     #[error("no place for a scan became free in time")]
     Busy,
@@ -92,6 +98,7 @@ impl From<CommitError> for Trouble {
     fn from(error: CommitError) -> Trouble {
         match error {
             CommitError::Conflict => Trouble::Overtaken,
+            CommitError::Earlier(earlier) => Trouble::Earlier(earlier),
             CommitError::Store(error) => Trouble::Store(error),
         }
     }
@@ -115,6 +122,8 @@ pub(crate) enum Waited {
     Rests(Arc<Run>),
     /// It is in the store, and perhaps not driven any more.
     Stored,
+    /// There is no such run: the same request came before.
+    Earlier(Earlier),
 }
 
 impl Watch {
@@ -128,6 +137,7 @@ impl Watch {
         let stand = self.0.wait_for(enough).await.map(|it| it.clone());
         match stand {
             Ok(Stand::Rests(run)) => Ok(Waited::Rests(run)),
+            Ok(Stand::Failed(Trouble::Earlier(earlier))) => Ok(Waited::Earlier(earlier)),
             Ok(Stand::Failed(Trouble::Store(error))) => Err(AppError::Store(error)),
             Ok(Stand::Failed(Trouble::Busy)) => Err(AppError::Busy),
             Ok(Stand::Failed(Trouble::Broken)) => Err(AppError::Broken),
@@ -169,6 +179,11 @@ impl Driver {
 
     /// Drives `run` in a task of its own until it rests, whoever waits for it or not.
     pub(crate) fn start(self: &Arc<Self>, run: Run) -> Watch {
+        self.start_for(run, None)
+    }
+
+    /// The same for a new run, whose first commit also keeps the request that asked for it.
+    pub(crate) fn start_for(self: &Arc<Self>, run: Run, request: Option<RequestKey>) -> Watch {
         let (id, number) = (run.id(), self.slots.fetch_add(1, Ordering::Relaxed));
         let (tell, stand) = watch::channel(if run.version() == 0 { Stand::Unborn } else { Stand::Going });
         let mut live = self.live();
@@ -177,7 +192,7 @@ impl Driver {
         let (driver, birth) = (self.clone(), unborn.clone());
         let task = tokio::spawn(async move {
             let _leave = leave;
-            driver.drive_to_rest(run, &tell, &birth).await;
+            driver.drive_to_rest(run, request, &tell, &birth).await;
         });
         // A driver that has just come to rest may still be in here: this one follows it.
         live.insert(id, Slot { number, stand: stand.clone(), task: task.abort_handle(), unborn });
@@ -208,7 +223,12 @@ impl Driver {
 
     /// Commits what has happened to `run`.
     pub(crate) async fn commit(&self, run: &mut Run) -> Result<(), CommitError> {
-        let commit = run.commit();
+        self.commit_for(run, None).await
+    }
+
+    /// The same, and keeps the request that led to it.
+    pub(crate) async fn commit_for(&self, run: &mut Run, request: Option<RequestKey>) -> Result<(), CommitError> {
+        let commit = Commit { request, ..run.commit() };
         self.write(run, commit).await
     }
 
@@ -261,7 +281,7 @@ impl Driver {
     /// Takes up what a dead host left behind, ends questions that nobody has answered in time, and forgets guards that no run needs, for ever.
     pub(crate) async fn tend(self: Arc<Self>) {
         // Side by side: what is taken up may wait for its model for hours.
-        tokio::join!(self.recover(), self.end_expired(), self.forget_guards());
+        tokio::join!(self.recover(), self.end_expired(), self.forget_guards(), self.forget_requests());
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, Slot>> {
@@ -287,12 +307,12 @@ impl Drop for Leave {
 
 /// One run.
 impl Driver {
-    async fn drive_to_rest(&self, run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) {
+    async fn drive_to_rest(&self, run: Run, request: Option<RequestKey>, tell: &watch::Sender<Stand>, unborn: &Unborn) {
         let id = run.id();
-        let end = match self.drive(run, tell, unborn).await {
+        let end = match self.drive(run, request, tell, unborn).await {
             Ok(run) => Stand::Rests(Arc::new(run)),
             Err(trouble) => {
-                if !matches!(trouble, Trouble::Overtaken) {
+                if !matches!(trouble, Trouble::Overtaken | Trouble::Earlier(_)) {
                     tracing::warn!(run = %id, error = %trouble, "a run could not go on");
                 }
                 Stand::Failed(trouble)
@@ -302,12 +322,18 @@ impl Driver {
     }
 
     /// One loop for a new run, for one that goes on after an approval, and for one that was taken up.
-    async fn drive(&self, mut run: Run, tell: &watch::Sender<Stand>, unborn: &Unborn) -> Result<Run, Trouble> {
+    async fn drive(
+        &self,
+        mut run: Run,
+        mut request: Option<RequestKey>,
+        tell: &watch::Sender<Stand>,
+        unborn: &Unborn,
+    ) -> Result<Run, Trouble> {
         loop {
             if run.must_be_durable() {
                 match run.version() {
                     0 if !unborn.take() => return Err(Trouble::Overtaken),
-                    0 => self.commit(&mut run).await?,
+                    0 => self.commit_for(&mut run, request.take()).await?,
                     _ => self.keep(&mut run).await?,
                 }
             }
@@ -453,6 +479,20 @@ impl Driver {
         }
     }
 
+    /// In small steps: a backlog must not keep runs from the disk.
+    async fn forget_requests(&self) {
+        loop {
+            match self.store.request_forget(clock::now(), FORGET_AT_ONCE).await {
+                Ok(FORGET_AT_ONCE..) => tokio::time::sleep(SWEEP).await,
+                Ok(_) => tokio::time::sleep(FORGET_REQUESTS).await,
+                Err(error) => {
+                    tracing::warn!(%error, "requests whose time is over could not be forgotten; tried again");
+                    tokio::time::sleep(FORGET_REQUESTS).await;
+                }
+            }
+        }
+    }
+
     async fn expire(&self) -> Result<(), StoreError> {
         for id in self.store.run_due(clock::now(), 100).await? {
             let mut run = match self.store.run_fetch(id).await {
@@ -468,7 +508,7 @@ impl Driver {
                 continue; // Somebody has decided meanwhile.
             }
             match self.commit(&mut run).await {
-                Ok(()) | Err(CommitError::Conflict) => {}
+                Ok(()) | Err(CommitError::Conflict | CommitError::Earlier(_)) => {}
                 Err(CommitError::Store(error)) => return Err(error),
             }
         }

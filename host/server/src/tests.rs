@@ -1,5 +1,6 @@
 //! The service as clients see it: the real router over the memory store, the fake provider and the real guard.
 
+mod idempotency;
 mod moody;
 mod page;
 

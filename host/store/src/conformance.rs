@@ -1,9 +1,9 @@
 //! What every store has to keep to, as tests over a place where stores can be opened: [`conformance!`] makes them for one.
 
-use crate::{ApprovalFilter, CommitError, NewKey, Page, Position, RunFilter, Session, Store, Verifier};
+use crate::{ApprovalFilter, CommitError, Earlier, NewKey, Page, Position, RunFilter, Session, Store, Verifier};
 use aegis_core::{
     Answer, ApprovalRule, Approver, Backoff, Choice, Commit, Digest, Entry, Event, Guard, Message, Mode, OnFailure, OnUnknown, Plan,
-    Principal, PrincipalRole, Question, Report, Request, Role, Run, RunId, Scope, Stages, Status, Time, Usage, Verdict,
+    Principal, PrincipalRole, Question, Report, Request, RequestKey, Role, Run, RunId, Scope, Stages, Status, Time, Usage, Verdict,
 };
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ macro_rules! conformance {
             due_are_paused_runs_whose_question_has_expired
             the_ledger_is_one_chain_over_all_runs_and_hosts
             a_page_of_the_ledger_is_the_same_when_fetched_twice
+            of_many_requests_with_one_key_one_makes_a_run
+            a_request_leads_to_what_it_led_to_until_its_time_is_over
+            a_request_is_kept_with_what_it_led_to_or_not_at_all
             keys_are_found_until_they_are_revoked
             sessions_end_by_themselves_and_with_their_key
             blobs_are_kept_for_the_next_host_until_no_open_run_needs_them
@@ -406,9 +409,9 @@ pub(crate) async fn the_ledger_is_one_chain_over_all_runs_and_hosts(place: &impl
     let mut store = place.open();
     let mut expected = vec![];
     let mut write = |run: &mut Run| {
-        let Commit { checkpoint, entries } = run.commit();
+        let Commit { checkpoint, entries, request } = run.commit();
         expected.extend(entries.clone());
-        Commit { checkpoint, entries }
+        Commit { checkpoint, entries, request }
     };
     for n in 1..=10 {
         let (mut one, mut other) = (plain(n), paused(100 + n));
@@ -442,6 +445,77 @@ pub(crate) async fn a_page_of_the_ledger_is_the_same_when_fetched_twice(place: &
 fn key(n: u8) -> NewKey {
     let principal = principal(&format!("user-{n}"), &["risk"], &[PrincipalRole::User, PrincipalRole::Approver]);
     NewKey { id: format!("key-{n}"), hash: Digest([n; 32]), principal, created_at: Time(u64::from(n)) }
+}
+
+/// Sent at `at`, and remembered for 100 ms.
+fn keyed(run: &mut Run, key: &str, body: &str, at: u64) -> Commit {
+    Commit { request: Some(request_key(key, body, at)), ..run.commit() }
+}
+
+fn request_key(key: &str, body: &str, at: u64) -> RequestKey {
+    RequestKey::new("ada", key, &[body.as_bytes()], Time(at), 100)
+}
+
+pub(crate) async fn of_many_requests_with_one_key_one_makes_a_run(place: &impl Place) {
+    let store = place.open();
+    let rivals = (1..=64).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move { (plain(n).id(), store.run_create(keyed(&mut plain(n), "k", "hello", 1)).await) })
+    });
+    let (mut made, mut told) = (vec![], vec![]);
+    for rival in rivals.collect::<Vec<_>>() {
+        match rival.await.expect("no panic") {
+            (id, Ok(())) => made.push(id),
+            (_, Err(CommitError::Earlier(earlier))) => told.push(earlier),
+            (id, other) => panic!("{id}: {other:?}"),
+        }
+    }
+    assert_eq!(listed(&store, RunFilter::default()).await, made);
+    assert_eq!((made.len(), told), (1, vec![Earlier { run: made[0], same: true }; 63]));
+    assert_eq!(ledger(&store).await.len(), 1, "the others wrote nothing");
+}
+
+pub(crate) async fn a_request_leads_to_what_it_led_to_until_its_time_is_over(place: &impl Place) {
+    let store = place.open();
+    store.run_create(keyed(&mut plain(1), "k", "hello", 1)).await.expect("a new run");
+    drop(store);
+    let (store, first) = (place.open(), plain(1).id());
+    let find = |request: RequestKey| {
+        let store = store.clone();
+        async move { store.request_find(&request).await.expect("an answer").map(|it| (it.run, it.same)) }
+    };
+    assert_eq!(find(request_key("k", "hello", 50)).await, Some((first, true)), "also for the next host");
+    assert_eq!(find(request_key("k", "other", 50)).await, Some((first, false)));
+    assert_eq!(find(request_key("other", "hello", 50)).await, None);
+    assert_eq!(find(RequestKey { principal: "bob".into(), ..request_key("k", "hello", 50) }).await, None, "the key of somebody else");
+    let other = Err(CommitError::Earlier(Earlier { run: first, same: false }));
+    assert_eq!(store.run_create(keyed(&mut plain(2), "k", "other", 100)).await, other);
+    assert_eq!(store.run_fetch(plain(2).id()).await, Ok(None));
+    assert_eq!((find(request_key("k", "hello", 100)).await, find(request_key("k", "hello", 101)).await), (Some((first, true)), None));
+    store.run_create(keyed(&mut plain(2), "k", "other", 101)).await.expect("the key is free again");
+    assert_eq!(find(request_key("k", "other", 102)).await, Some((plain(2).id(), true)));
+    for n in 3..=7 {
+        store.run_create(keyed(&mut plain(n), &format!("k{n}"), "hello", 1)).await.expect("a new run");
+    }
+    let forget = |now, limit| store.request_forget(Time(now), limit);
+    assert_eq!((forget(100, 9).await, forget(101, 3).await, forget(101, 9).await, forget(101, 9).await), (Ok(0), Ok(3), Ok(2), Ok(0)));
+    assert_eq!(find(request_key("k", "other", 102)).await, Some((plain(2).id(), true)), "its time is not over");
+    assert_eq!(find(request_key("k5", "hello", 50)).await, None, "forgotten, whatever the clock says");
+}
+
+pub(crate) async fn a_request_is_kept_with_what_it_led_to_or_not_at_all(place: &impl Place) {
+    let (store, mut run) = (place.open(), paused(1));
+    create(&store, &mut run).await;
+    let conflict = Err(CommitError::Conflict);
+    assert_eq!(store.run_create(keyed(&mut paused(1), "k", "hello", 1)).await, conflict);
+    assert_eq!(store.request_find(&request_key("k", "hello", 2)).await, Ok(None));
+    decide(&mut run, &principal("bob", &[], &[PrincipalRole::Approver]));
+    let commit = keyed(&mut run, "d", "approved", 1);
+    store.run_commit(commit.clone()).await.expect("nobody was faster");
+    let earlier = Earlier { run: run.id(), same: true };
+    assert_eq!(store.request_find(&request_key("d", "approved", 2)).await, Ok(Some(earlier)));
+    assert_eq!(store.run_commit(commit).await, Err(CommitError::Earlier(earlier)), "which says more than that someone was faster");
+    assert_eq!(store.check().await.expect("a report").faults, Vec::<String>::new());
 }
 
 pub(crate) async fn keys_are_found_until_they_are_revoked(place: &impl Place) {

@@ -1,5 +1,6 @@
 //! What can go wrong in a store. Whatever it was, nothing is half done.
 
+use crate::Earlier;
 use aegis_core::{Code, DecodeError, RunId};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -89,6 +90,9 @@ pub enum CommitError {
     /// Someone was faster: what is stored is not what this was to replace. Fetch it again.
     #[error("someone else was faster")]
     Conflict,
+    /// The client has sent a request with this key before, and that has been carried out.
+    #[error("a request with this key was carried out before")]
+    Earlier(Earlier),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -9,6 +9,7 @@ mod export;
 mod keys;
 mod ledger;
 mod memory;
+mod requests;
 mod runs;
 mod sqlite;
 mod upkeep;
@@ -22,11 +23,12 @@ pub use export::{Broken, End, ExportError, Fault, Filter, Head, KeyError, Ledger
 pub use keys::{Key, Keys, NewKey, Session};
 pub use ledger::{LedgerLine, Position, Verifier};
 pub use memory::Memory;
+pub use requests::{Earlier, Requests};
 pub use runs::{ApprovalFilter, Page, Paged, RunFilter, Runs};
 pub use sqlite::{Access, Sqlite};
 pub use upkeep::{CheckReport, Description, Upkeep};
 
 /// All that a host needs of a store.
-pub trait Store: Runs + Keys + Blobs + Upkeep {}
+pub trait Store: Runs + Requests + Keys + Blobs + Upkeep {}
 
-impl<T: Runs + Keys + Blobs + Upkeep> Store for T {}
+impl<T: Runs + Requests + Keys + Blobs + Upkeep> Store for T {}

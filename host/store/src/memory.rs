@@ -3,10 +3,10 @@
 
 use crate::blobs::needed;
 use crate::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Key, Keys, LedgerLine, NewKey, Page, Paged, Position, RunFilter, Runs,
-    Session, StoreError, Upkeep, Verifier,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Earlier, Key, Keys, LedgerLine, NewKey, Page, Paged, Position, Requests,
+    RunFilter, Runs, Session, StoreError, Upkeep, Verifier,
 };
-use aegis_core::{Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, Run, RunId, Status, Time};
+use aegis_core::{Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, RequestKey, Run, RunId, Status, Time};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +27,15 @@ struct World {
     keys: Vec<(Digest, Key)>,
     sessions: BTreeMap<Digest, Session>,
     blobs: BTreeMap<Digest, Vec<u8>>,
+    /// By principal and key.
+    requests: BTreeMap<(String, Digest), Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    body: Digest,
+    run: RunId,
+    expires_at: Time,
 }
 
 #[derive(Debug)]
@@ -52,6 +61,7 @@ impl Memory {
             keys: vec![],
             sessions: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            requests: BTreeMap::new(),
         };
         Memory { world: Arc::new(Mutex::new(world)), host: 1 }
     }
@@ -70,9 +80,15 @@ impl Memory {
     fn write(&self, commit: Commit, creates: bool) -> Result<(), CommitError> {
         let entries: Vec<Vec<u8>> = commit.entries.iter().map(crate::ledger::bytes).collect();
         let (id, mut world) = (commit.checkpoint.run, self.world());
+        if let Some(earlier) = commit.request.as_ref().and_then(|it| world.earlier(it)) {
+            return Err(CommitError::Earlier(earlier));
+        }
         let stored = world.runs.get(&id).map_or(0, |it| it.checkpoint.version);
         if creates != (stored == 0) || commit.checkpoint.version != stored + 1 {
             return Err(CommitError::Conflict);
+        }
+        if let Some(RequestKey { principal, key, body, expires_at, .. }) = commit.request {
+            world.requests.insert((principal, key), Request { body, run: id, expires_at });
         }
         world.runs.insert(id, Kept { host: self.host, checkpoint: commit.checkpoint });
         entries.into_iter().for_each(|entry| world.append(entry));
@@ -94,6 +110,11 @@ impl World {
         let hash = self.link.seal(&entry);
         self.lines.push(LedgerLine { stream, n, previous, entry, hash });
         self.link = self.link.clone().next(hash);
+    }
+
+    fn earlier(&self, request: &RequestKey) -> Option<Earlier> {
+        let found = self.requests.get(&(request.principal.clone(), request.key))?;
+        (found.expires_at > request.at).then_some(Earlier { run: found.run, same: found.body == request.body })
     }
 
     fn valid_key(&self, id: &str) -> Option<&Key> {
@@ -242,6 +263,21 @@ impl Blobs for Memory {
         }
         world.blobs.retain(|digest, _| !spare.contains(digest));
         Ok(spare.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl Requests for Memory {
+    async fn request_find(&self, request: &RequestKey) -> Result<Option<Earlier>, StoreError> {
+        Ok(self.world().earlier(request))
+    }
+
+    async fn request_forget(&self, now: Time, limit: usize) -> Result<usize, StoreError> {
+        let mut world = self.world();
+        let over = world.requests.iter().filter(|(_, it)| it.expires_at <= now).map(|(key, _)| key.clone());
+        let over: Vec<_> = over.take(limit).collect();
+        over.iter().for_each(|key| drop(world.requests.remove(key)));
+        Ok(over.len())
     }
 }
 

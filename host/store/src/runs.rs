@@ -11,7 +11,8 @@ pub trait Runs: Send + Sync {
     /// Writes a run's first checkpoint and entries. After this returns the run survives a crash; before, it may never have existed.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] when there is such a run, or the version is not 1.
+    /// [`CommitError::Conflict`] when there is such a run, or the version is not 1; [`CommitError::Earlier`] when `commit.request` names one
+    /// that came before: of two that come at the same moment, one makes a run, and the other is told which.
     async fn run_create(&self, commit: Commit) -> Result<(), CommitError>;
 
     /// Replaces the checkpoint of the version before and appends the entries, together. After this returns both survive a
@@ -19,7 +20,8 @@ pub trait Runs: Send + Sync {
     /// counts as this host's from here on.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] when what is stored is not the version before: exactly one of several drivers wins.
+    /// [`CommitError::Conflict`] when what is stored is not the version before: exactly one of several drivers wins;
+    /// [`CommitError::Earlier`] when `commit.request` names one that came before.
     async fn run_commit(&self, commit: Commit) -> Result<(), CommitError>;
 
     /// The run as it was committed last. A crash changes nothing here.

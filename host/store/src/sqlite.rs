@@ -6,6 +6,7 @@ mod blobs;
 mod file;
 mod keys;
 mod readers;
+mod requests;
 mod runs;
 mod schema;
 mod upkeep;
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn what_is_no_database_of_this_version_is_refused_and_left_alone() {
         let foreign = |error: &StoreError| matches!(error, StoreError::Damaged(why) if why.contains("no database of Aegis"));
-        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 2 };
+        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 3 };
         type Case = (&'static str, fn(&TempDir), fn(&StoreError) -> bool);
         let cases: [Case; 4] = [
             ("text", |folder| std::fs::write(folder.path().join("test.db"), "dear diary, ".repeat(1000)).expect("written"), foreign),

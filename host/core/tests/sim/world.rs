@@ -642,7 +642,7 @@ impl World {
         if self.crash(30, "crash before a commit") {
             return None;
         }
-        let Commit { checkpoint, entries } = held.run.commit();
+        let Commit { checkpoint, entries, .. } = held.run.commit();
         held.truth.version += 1;
         assert_eq!(entries, held.run.history()[held.truth.committed..], "a commit carries what was not committed yet");
         held.truth.committed = held.truth.entries;

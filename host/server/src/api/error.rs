@@ -1,5 +1,6 @@
 //! How failures look from outside: one shape for all. The only file that knows both codes and HTTP.
 
+use super::read::IDEMPOTENCY_KEY;
 use crate::app::AppError;
 use crate::auth::AuthError;
 use crate::clock::rfc3339;
@@ -208,6 +209,9 @@ impl From<AppError> for ApiError {
             },
             AppError::Role(_) | AppError::NotYours => ApiError::new(StatusCode::FORBIDDEN, Code::AUTH_ROLE, message),
             AppError::Refused(refused) => refused_by_run(refused, message),
+            AppError::OtherRequest => {
+                ApiError { param: Some(IDEMPOTENCY_KEY.into()), ..ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, Code::RUN_KEY, message) }
+            }
             AppError::Finished(_) | AppError::Contended => ApiError::new(StatusCode::CONFLICT, Code::RUN_CONFLICT, message),
             AppError::Busy | AppError::Stopping => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Code::SRV_BUSY, message),
             AppError::Store(error) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), message),

@@ -1,6 +1,7 @@
 //! Reads requests: who sends them, and their bodies and queries, each within its limits. What cannot be read is 422 and named.
 
 use super::{ApiError, Shared, layers::cookie};
+use crate::app::Named;
 use crate::auth::Credentials;
 use crate::config::ServerSettings;
 use crate::places::Seat;
@@ -55,6 +56,46 @@ impl FromRequestParts<Shared> for InPath {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<InPath, ApiError> {
         let Path(text) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| ApiError::unknown_run())?;
         text.parse().map(InPath).map_err(|_| ApiError::unknown_run())
+    }
+}
+
+/// The client's own name for a request, by which it is known when it comes again.
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Characters of it.
+const KEY: usize = 255;
+
+/// The key of a request that has one.
+pub(super) struct RequestKey(Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for RequestKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<RequestKey, ApiError> {
+        let mut all = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(key) = all.next() else { return Ok(RequestKey(None)) };
+        let wrong = |message: String| Err(ApiError::request(Some(IDEMPOTENCY_KEY.into()), message));
+        match key.as_bytes() {
+            _ if all.next().is_some() => wrong("there are several Idempotency-Keys: send one".into()),
+            [] => wrong("the Idempotency-Key is empty: write one, or leave it out".into()),
+            bytes if bytes.len() > KEY => wrong(format!("the Idempotency-Key has more than {KEY} characters")),
+            bytes if !bytes.iter().all(|it| matches!(it, b' '..=b'~')) => {
+                wrong("the Idempotency-Key has other characters than printable ASCII: a UUID is a good one".into())
+            }
+            bytes => Ok(RequestKey(Some(String::from_utf8_lossy(bytes).into_owned()))),
+        }
+    }
+}
+
+impl RequestKey {
+    /// What makes a request with this key and `body` the same one when it comes again: its JSON, whatever the order of the names in an
+    /// object and the space between them. Libraries that write it anew for each attempt may change those.
+    pub(super) fn with(self, body: &Body) -> Option<Named> {
+        let key = self.0?;
+        let json = serde_json::from_slice::<Value>(&body.0).map(|mut json| {
+            json.sort_all_objects();
+            json.to_string().into_bytes()
+        });
+        Some(Named { key, body: json.unwrap_or_else(|_| body.0.clone()) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/runs`: send a request on its way, look at it, decide about it, end it.
 
 use super::error::ErrorBody;
-use super::read::{Asked, Body, Caller, InPath, NoQuery, page};
+use super::read::{Asked, Body, Caller, InPath, NoQuery, RequestKey, page};
 use super::view::{RunView, is_unfinished};
 use super::{ApiError, Shared};
 use crate::app::{LONGEST_WAIT, NewDecision, NewRun};
@@ -9,7 +9,7 @@ use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Place, Request, 
 use aegis_store::RunFilter;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -92,32 +92,28 @@ fn says_nothing(message: &Message) -> bool {
 }
 
 /// Sends a request through its route. The answer is 200 whatever the guards said: `status` tells.
-#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = SubmitBody, responses(
+#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = SubmitBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The client's own name for this request, 1 to 255 printable characters. Sent again with the same body it makes no second run: the answer is the first one as it stands.")),
+    responses(
     (status = 200, description = "The run. `Location` and `Retry-After` come with one that still goes on.", body = RunView),
     (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
     (status = 401, description = "No key, or a wrong one", body = ErrorBody),
     (status = 403, description = "The key lacks the role `user`", body = ErrorBody),
     (status = 413, description = "The body is too large", body = ErrorBody),
     (status = 415, description = "The body has a Content-Encoding", body = ErrorBody),
-    (status = 422, description = "The body cannot be read or used; `param` names the place", body = ErrorBody),
+    (status = 422, description = "The body cannot be read or used, or the Idempotency-Key came with another one; `param` names the place", body = ErrorBody),
     (status = 503, description = "Busy, stopping, or the store failed: nothing was begun", body = ErrorBody)))]
 pub(super) async fn submit(
     State(app): State<Shared>,
     Caller(who): Caller,
     _: NoQuery,
-    headers: HeaderMap,
+    key: RequestKey,
     body: Body,
 ) -> Result<Response, ApiError> {
-    no_idempotency_key(&headers)?;
+    let named = key.with(&body);
     let new = body.read::<SubmitBody>()?.check()?;
-    let run = app.submit(&who, new).await?;
+    let run = app.submit(&who, new, named).await?;
     Ok(answer(&run))
-}
-
-/// Whoever sends one relies on it: two runs would come of what should be one.
-fn no_idempotency_key(headers: &HeaderMap) -> Result<(), ApiError> {
-    let message = "Idempotency-Key is not in this version: send the request without it";
-    if headers.contains_key("idempotency-key") { Err(ApiError::request(Some("Idempotency-Key".into()), message)) } else { Ok(()) }
 }
 
 #[derive(Default, Deserialize, IntoParams)]
@@ -287,7 +283,9 @@ fn edits(edits: Vec<EditBody>, decision: Choice) -> Result<Vec<Rewrite>, ApiErro
 }
 
 /// Decides, and goes on to the end of the run or its next question; holds for a minute at most.
-#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")), request_body = ResumeBody,
+#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", request_body = ResumeBody,
+    params(("id" = String, Path, description = "The run's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The client's own name for this decision, 1 to 255 printable characters. Sent again with the same body it is 200 with the run as it stands.")),
     responses(
     (status = 200, description = "The run. `Location` and `Retry-After` come with one that still goes on.", body = RunView),
     (status = 429, description = "Too many wrong keys from this address", body = ErrorBody),
@@ -297,21 +295,23 @@ fn edits(edits: Vec<EditBody>, decision: Choice) -> Result<Vec<Rewrite>, ApiErro
     (status = 409, description = "Not paused, another question, or decided already: `decision` says by whom", body = ErrorBody),
     (status = 413, description = "The body is too large", body = ErrorBody),
     (status = 415, description = "The body has a Content-Encoding", body = ErrorBody),
-    (status = 422, description = "The body cannot be read, or its edits cannot be made; nothing has changed", body = ErrorBody),
+    (status = 422, description = "The body cannot be read, its edits cannot be made, or the Idempotency-Key came with another request; nothing has changed", body = ErrorBody),
     (status = 503, description = "Stopping, or the store failed: nothing has changed", body = ErrorBody)))]
 pub(super) async fn resume(
     State(app): State<Shared>,
     Caller(who): Caller,
     InPath(id): InPath,
     no_query: Result<NoQuery, ApiError>,
+    key: Result<RequestKey, ApiError>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let decision = match no_query.and_then(|_| body.read::<ResumeBody>()).and_then(ResumeBody::check) {
-        Ok(decision) => decision,
+    let read = || Ok((no_query.and(key)?, body.read::<ResumeBody>()?.check()?));
+    let (key, decision) = match read() {
+        Ok(read) => read,
         // Whether there is such a run comes before what is wrong with the body.
         Err(wrong) => return app.exists(id).await.map_err(ApiError::from).and(Err(wrong)),
     };
-    Ok(answer(&*app.resume(&who, id, decision, LONGEST_WAIT).await?))
+    Ok(answer(&*app.resume(&who, id, decision, key.with(&body), LONGEST_WAIT).await?))
 }
 
 #[derive(Deserialize)]

@@ -432,9 +432,12 @@ impl<'a> Meaning<'a> {
     fn server(&mut self) -> ServerSettings {
         let server = self.written.server.clone();
         self.not_zero(&["server", "body_limit"], server.body_limit.0 == 0);
-        for (key, period) in
-            [("header_timeout", server.header_timeout), ("body_timeout", server.body_timeout), ("request_timeout", server.request_timeout)]
-        {
+        for (key, period) in [
+            ("header_timeout", server.header_timeout),
+            ("body_timeout", server.body_timeout),
+            ("request_timeout", server.request_timeout),
+            ("idempotency", server.idempotency),
+        ] {
             self.not_zero(&["server", key], period.0.is_zero());
         }
         ServerSettings {
@@ -447,6 +450,7 @@ impl<'a> Meaning<'a> {
             header_timeout: server.header_timeout.0,
             body_timeout: server.body_timeout.0,
             request_timeout: server.request_timeout.0,
+            idempotency: server.idempotency.0,
             drain: server.drain.0,
         }
     }

@@ -193,6 +193,8 @@ pub struct ServerSettings {
     pub body_timeout: Duration,
     /// How long a request is held before it is answered with what is there so far.
     pub request_timeout: Duration,
+    /// How long a request with an `Idempotency-Key` is remembered.
+    pub idempotency: Duration,
     /// How long stopping may take.
     pub drain: Duration,
 }

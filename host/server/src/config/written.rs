@@ -276,6 +276,8 @@ pub(super) struct Server {
     pub(super) body_timeout: Period,
     /// How long a request is held before it is answered with what is there so far.
     pub(super) request_timeout: Period,
+    /// How long a request with an `Idempotency-Key` is remembered.
+    pub(super) idempotency: Period,
     /// How long a server that was told to stop may take to finish.
     pub(super) drain: Period,
 }
@@ -293,6 +295,7 @@ impl Default for Server {
             header_timeout: seconds(10),
             body_timeout: seconds(30),
             request_timeout: seconds(60),
+            idempotency: seconds(24 * 3600),
             drain: seconds(30),
         }
     }

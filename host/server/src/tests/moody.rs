@@ -1,9 +1,9 @@
 //! A store that keeps everything, and fails when it is told to.
 
-use aegis_core::{Commit, Digest, Run, RunId, Time};
+use aegis_core::{Commit, Digest, RequestKey, Run, RunId, Time};
 use aegis_store::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position, RunFilter,
-    Runs, Session, StoreError, Upkeep,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Earlier, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position, Requests,
+    RunFilter, Runs, Session, StoreError, Upkeep,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -61,6 +61,17 @@ impl Runs for Moody {
 
     async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         self.memory.ledger_list(after, limit).await
+    }
+}
+
+#[async_trait]
+impl Requests for Moody {
+    async fn request_find(&self, request: &RequestKey) -> Result<Option<Earlier>, StoreError> {
+        self.memory.request_find(request).await
+    }
+
+    async fn request_forget(&self, now: Time, limit: usize) -> Result<usize, StoreError> {
+        self.memory.request_forget(now, limit).await
     }
 }
 

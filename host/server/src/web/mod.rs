@@ -280,7 +280,7 @@ async fn decide_edited(
 
 async fn settle(app: &Shared, visitor: &Visitor, run: RunId, decision: NewDecision) -> Result<Response, ApiError> {
     let choice = decision.choice;
-    match app.resume(&visitor.who, run, decision, Duration::ZERO).await {
+    match app.resume(&visitor.who, run, decision, None, Duration::ZERO).await {
         Ok(_) => Ok(Redirect::to(&format!("/approvals?done={}", choice.name())).into_response()),
         Err(error) => refused(app, visitor, run, error.into()).await,
     }

@@ -1,9 +1,9 @@
 //! Runs, the questions they ask and the ledger, in SQL.
 
-use super::Sqlite;
 use super::writer::Batch;
+use super::{Sqlite, requests};
 use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Runs, StoreError};
-use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Digest, Principal, PrincipalRole, Run, RunId, Time};
+use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Digest, Principal, PrincipalRole, RequestKey, Run, RunId, Time};
 use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -79,9 +79,9 @@ impl Sqlite {
     async fn put(&self, commit: Commit, put: Put) -> Result<(), CommitError> {
         let host = self.host.ok_or(StoreError::NotHost)?;
         let entries: Vec<Vec<u8>> = commit.entries.iter().map(crate::ledger::bytes).collect();
-        let checkpoint = commit.checkpoint;
-        let written = self.write(move |batch| write(batch, &checkpoint, &entries, host, put));
-        if written.await? { Ok(()) } else { Err(CommitError::Conflict) }
+        let Commit { checkpoint, request, .. } = commit;
+        let written = self.write(move |batch| write(batch, &checkpoint, &entries, request.as_ref(), host, put));
+        written.await?.map_or(Ok(()), Err)
     }
 
     async fn page(&self, query: Query, limit: usize) -> Result<Paged<Run>, StoreError> {
@@ -98,14 +98,27 @@ impl Sqlite {
 /// run does not spoil the transaction for the others.
 type Put = fn(&Batch<'_>, &Checkpoint, i64) -> rusqlite::Result<Option<i64>>;
 
-/// Whether there was no conflict.
-fn write(batch: &mut Batch<'_>, it: &Checkpoint, entries: &[Vec<u8>], host: i64, put: Put) -> Result<bool, StoreError> {
-    let Some(seq) = put(batch, it, host)? else { return Ok(false) };
+/// Why nothing was written, if nothing was.
+fn write(
+    batch: &mut Batch<'_>,
+    it: &Checkpoint,
+    entries: &[Vec<u8>],
+    request: Option<&RequestKey>,
+    host: i64,
+    put: Put,
+) -> Result<Option<CommitError>, StoreError> {
+    if let Some(earlier) = request.map(|it| requests::find(&batch.tx, it)).transpose()?.flatten() {
+        return Ok(Some(CommitError::Earlier(earlier)));
+    }
+    let Some(seq) = put(batch, it, host)? else { return Ok(Some(CommitError::Conflict)) };
+    if let Some(request) = request {
+        requests::keep(&batch.tx, request, seq)?;
+    }
     if let Some(question) = &it.approval {
         ask(batch, seq, question)?;
     }
     entries.iter().try_for_each(|entry| batch.append(it.run, entry))?;
-    Ok(true)
+    Ok(None)
 }
 
 fn insert(batch: &Batch<'_>, it: &Checkpoint, host: i64) -> rusqlite::Result<Option<i64>> {

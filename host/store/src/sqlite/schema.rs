@@ -77,6 +77,18 @@ const STEPS: &[&str] = &[
         bytes  BLOB NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE request(                 -- that clients may send again, by the keys that they gave them
+        principal  TEXT NOT NULL,
+        key        BLOB NOT NULL,         -- its SHA-256
+        body       BLOB NOT NULL,         -- a digest of what was asked for, under the key
+        run        INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY(principal, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX request_run ON request(run);
+    CREATE INDEX request_expires ON request(expires_at);
+",
 ];
 
 /// What a new database begins with.
