@@ -70,13 +70,13 @@ pub(crate) struct Ledger {
 }
 
 #[derive(Debug, Args)]
-struct Of {
+pub(crate) struct Of {
     /// The configuration that names the store; ./aegis.yaml when left out, and without one the store of `aegis dev`
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Keys {
@@ -172,7 +172,7 @@ fn create(path: &Path) -> std::io::Result<File> {
 }
 
 impl Of {
-    async fn store(&self) -> Result<OpenStore, Failure> {
+    pub(crate) async fn store(&self) -> Result<OpenStore, Failure> {
         let file = config_file(self.config.as_deref());
         let persistence = Settings::persistence(file, &environment())?;
         if let (None, PersistenceSettings::Sqlite(path)) = (file, &persistence) {
@@ -183,7 +183,7 @@ impl Of {
 }
 
 /// A store, opened beside whoever has it.
-pub(crate) struct OpenStore(Sqlite);
+pub(crate) struct OpenStore(pub(crate) Sqlite);
 
 pub(crate) async fn open(persistence: &PersistenceSettings) -> Result<OpenStore, Failure> {
     let PersistenceSettings::Sqlite(path) = persistence.clone();

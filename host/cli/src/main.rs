@@ -4,6 +4,7 @@
 mod client;
 mod completions;
 mod config;
+mod db;
 mod dev;
 mod failure;
 mod guard;
@@ -56,6 +57,9 @@ enum Command {
     /// Export the ledger, verify an export, ask the guards again
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// Check the store
+    #[command(subcommand)]
+    Db(db::Db),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -93,6 +97,7 @@ impl Command {
             Command::Guard(guard) => guard.run().await,
             Command::Keys(keys) => keys.run().await,
             Command::Ledger(ledger) => ledger.run().await,
+            Command::Db(db) => db.run().await,
             Command::Config(config) => config.run().await,
             Command::Completions(completions) => completions.run(),
         }
