@@ -1,7 +1,7 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
 # One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once;
 # `bench` measures the release.
-.PHONY: dev build test bench lint examples guards audit setup setup-tests setup-lint
+.PHONY: dev build test nightly bench lint examples guards audit setup setup-tests setup-lint
 
 AEGIS := target/debug/aegis
 
@@ -16,6 +16,10 @@ test: setup-tests          ## set up what is missing, run every test
 	cargo test --workspace --locked --no-fail-fast
 	cd sdk/rust && cargo test --locked --all-features
 	cd guards && cargo test --locked --workspace
+
+nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200 power cuts of its database
+	cargo build --workspace --locked
+	AEGIS_CRASH_ROUNDS=200 cargo test --workspace --locked --test aegis --test crash crash -- --nocapture
 
 bench: setup               ## build the release, measure it; the tables of docs/performance.md
 	cargo build --release --workspace --locked

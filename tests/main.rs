@@ -5,6 +5,7 @@ mod approvals;
 mod changes;
 mod cli;
 mod configuration;
+mod crash;
 mod durability;
 mod guards;
 mod host;
