@@ -6,11 +6,36 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FILE: &str = "AEGIS_CRASH_TEST_FILE";
+/// Unless `AEGIS_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u64 = 20;
+
+fn rounds() -> u64 {
+    std::env::var("AEGIS_CRASH_ROUNDS").map_or(ROUNDS, |it| it.parse().expect("AEGIS_CRASH_ROUNDS has to be a number"))
+}
+
+/// Xorshift: this only has to differ.
+struct Random(u64);
+
+impl Random {
+    /// From the clock, and printed; `AEGIS_CRASH_SEED` repeats what happened before.
+    fn seeded() -> Random {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos() as u64;
+        let seed = std::env::var("AEGIS_CRASH_SEED").map_or_else(|_| now(), |it| it.parse().expect("AEGIS_CRASH_SEED has to be a number"));
+        println!("AEGIS_CRASH_SEED={seed}");
+        Random(seed | 1)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
 
 fn run(now: Time, random: [u8; 10]) -> Run {
     let plan = Plan {
@@ -79,28 +104,139 @@ async fn acknowledged_commits_survive_a_kill() {
     if let Some(file) = std::env::var_os(FILE) {
         return write(file.into()).await;
     }
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos() as u64;
-    println!("seed {seed}");
+    let mut random = Random::seeded();
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("test.db");
-    let (mut durable, mut random) = (BTreeMap::new(), seed | 1);
-    for round in 1..=ROUNDS {
-        // Xorshift: this only has to differ.
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        durable.extend(killed(&file, Duration::from_millis(20 + random % 180)));
+    let mut durable = BTreeMap::new();
+    for round in 1..=rounds() {
+        durable.extend(killed(&file, Duration::from_millis(20 + random.below(180))));
         let store = Sqlite::open(&file, Access::Host).expect("it opens after a kill");
         for (id, version) in &durable {
-            let run = store.run_fetch(*id).await.expect("an answer").unwrap_or_else(|| panic!("round {round}, seed {seed}: {id} is lost"));
-            assert!(run.version() >= *version, "round {round}, seed {seed}: version {version} of {id} is lost");
+            let run = store.run_fetch(*id).await.expect("an answer").unwrap_or_else(|| panic!("round {round}: {id} is lost"));
+            assert!(run.version() >= *version, "round {round}: version {version} of {id} is lost");
         }
         let report = store.check().await.expect("a report");
-        assert_eq!(report.faults, Vec::<String>::new(), "round {round}, seed {seed}");
+        assert_eq!(report.faults, Vec::<String>::new(), "round {round}");
         let open = store.run_claim(usize::MAX).await.expect("claims");
-        assert!(open.iter().all(|id| durable.get(id) != Some(&2)), "round {round}, seed {seed}: a run that is over was claimed");
+        assert!(open.iter().all(|id| durable.get(id) != Some(&2)), "round {round}: a run that is over was claimed");
     }
     let store = Sqlite::open(&file, Access::Command).expect("it opens");
     let some = store.run_list(&RunFilter::default(), &Page { limit: 1, after: None }).await.expect("a page");
-    assert!(durable.len() > 100 && some.data.len() == 1, "seed {seed}: the processes wrote too little: {}", durable.len());
+    assert!(durable.len() > 100 && some.data.len() == 1, "the processes wrote too little: {}", durable.len());
+}
+
+/// What the disk holds at one moment, with nothing half written: as long as nobody else may write, the log does not change. Pages may
+/// still move from the log into the database meanwhile, as they may when the power is cut.
+struct Image {
+    database: Vec<u8>,
+    log: Vec<u8>,
+}
+
+impl Image {
+    fn take(file: &Path) -> Image {
+        let lock = rusqlite::Connection::open(file).expect("a database");
+        lock.busy_timeout(Duration::from_secs(60)).expect("it waits");
+        lock.execute_batch("BEGIN IMMEDIATE").expect("nobody writes for long");
+        let log = PathBuf::from(format!("{}-wal", file.display()));
+        let image = Image { database: std::fs::read(file).expect("a database"), log: std::fs::read(log).expect("its log") };
+        lock.execute_batch("ROLLBACK").expect("the lock is given back");
+        image
+    }
+
+    /// Bytes of the log that count: what stands behind them is of an earlier use of the file.
+    fn written(&self) -> usize {
+        const HEADER: usize = 32;
+        const FRAME: usize = 24 + 4096;
+        let salts = &self.log[16..24];
+        HEADER + FRAME * self.log[HEADER..].chunks_exact(FRAME).take_while(|frame| &frame[8..16] == salts).count()
+    }
+
+    /// The log of `later`, as far as it reached the disk: at least what this one holds, then any bytes of the rest, the last of them
+    /// garbled, and whatever was there before behind them.
+    fn torn(&self, later: &Image, random: &mut Random) -> Vec<u8> {
+        let (safe, end) = (self.written(), later.written());
+        let cut = safe + random.below((end - safe) as u64 + 1) as usize;
+        let mut log = later.log[..cut].to_vec();
+        let garbled = cut - (random.below(64) as usize).min(cut - safe);
+        log[garbled..].iter_mut().for_each(|byte| *byte = random.below(256) as u8);
+        match random.below(3) {
+            0 => {}
+            1 => log.extend((0..random.below(9000)).map(|_| random.below(256) as u8)),
+            _ => log.extend(later.log.get(cut..).unwrap_or_default().iter().map(|_| 0)),
+        }
+        log
+    }
+
+    fn same_log(&self, later: &Image) -> bool {
+        self.log.len() >= 32 && later.log.len() >= 32 && self.log[..32] == later.log[..32]
+    }
+}
+
+/// Creates and moves runs until `stop`, and notes each version once it is durable.
+async fn note(store: Arc<Sqlite>, writer: u8, durable: Arc<Mutex<BTreeMap<RunId, u64>>>, stop: Arc<Mutex<bool>>) {
+    for n in 0_u64.. {
+        if *stop.lock().expect("no panics") {
+            return;
+        }
+        let mut random = [writer; 10];
+        random[1..9].copy_from_slice(&n.to_be_bytes());
+        let mut run = run(Time(1_000_000 + n), random);
+        store.run_create(run.commit()).await.expect("a new run");
+        durable.lock().expect("no panics").insert(run.id(), 1);
+        run.handle(Event::Cancelled { by: Principal::anonymous() }, Time(1_000_000 + n)).expect("a run under way");
+        store.run_commit(run.commit()).await.expect("nobody else moves it");
+        durable.lock().expect("no panics").insert(run.id(), 2);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Cuts the power so many times while a new database is written to; how often that was in the middle of something.
+async fn cut_power(random: &mut Random, cuts: u64) -> u64 {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("test.db");
+    let store = Arc::new(Sqlite::open(&file, Access::Host).expect("a database"));
+    let (durable, stop) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(Mutex::new(false)));
+    let writers: Vec<_> = (0..4).map(|writer| tokio::spawn(note(store.clone(), writer, durable.clone(), stop.clone()))).collect();
+    while durable.lock().expect("no panics").is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut torn = 0;
+    for cut in 0..cuts {
+        tokio::time::sleep(Duration::from_millis(random.below(40))).await;
+        let acknowledged = durable.lock().expect("no panics").clone();
+        let before = Image::take(&file);
+        tokio::time::sleep(Duration::from_millis(1 + random.below(20))).await;
+        let after = Image::take(&file);
+        // The log begins anew now and then: then the second image says nothing about the first.
+        let later = if before.same_log(&after) { &after } else { &before };
+        let place = tempfile::TempDir::new().expect("a folder");
+        let copy = place.path().join("copy.db");
+        std::fs::write(&copy, &before.database).expect("a copy");
+        std::fs::write(place.path().join("copy.db-wal"), before.torn(later, random)).expect("a copy");
+        let copied = Sqlite::open(&copy, Access::Host).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
+        for (id, version) in &acknowledged {
+            let run = copied.run_fetch(*id).await.expect("an answer").unwrap_or_else(|| panic!("cut {cut}: {id} is lost"));
+            assert!(run.version() >= *version, "cut {cut}: version {version} of {id} is lost");
+        }
+        assert_eq!(copied.check().await.expect("a report").faults, Vec::<String>::new(), "cut {cut}");
+        torn += u64::from(later.written() > before.written());
+    }
+    *stop.lock().expect("no panics") = true;
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    torn
+}
+
+/// What was acknowledged was on the disk; of what was being written, the log has a part that ends anywhere, and garbage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_commits_survive_a_log_that_is_torn_anywhere_behind_them() {
+    let (mut random, mut cuts, mut torn) = (Random::seeded(), 0, 0);
+    while cuts < rounds() {
+        let some = (rounds() - cuts).min(20);
+        torn += cut_power(&mut random, some).await;
+        cuts += some;
+    }
+    println!("{cuts} cuts, {torn} of them in the middle of something");
+    assert!(torn * 3 > cuts, "{torn} of {cuts} cuts tore something");
 }
