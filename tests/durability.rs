@@ -29,6 +29,53 @@ async fn unfinished_runs_of_a_dead_process_go_on_by_themselves() {
     assert!(events.contains("interrupted"), "the second attempt is not explained: {events}");
 }
 
+/// The events of a run, in one word each.
+fn events(run: &Value) -> Vec<&str> {
+    run["events"].as_array().expect("a list").iter().map(|it| it["type"].as_str().expect("a word")).collect()
+}
+
+#[tokio::test]
+async fn a_call_that_a_crash_cut_off_is_not_made_again_where_the_route_says_so() {
+    let acts = config("none")
+        .replace(r#"response: "the reply""#, r#"response: "the reply", delay: 1h"#)
+        .replace("default: {provider: fake}", "default: {provider: fake, on_unknown: error}");
+    let host = Host::start(&acts).await;
+    let run = host.submit("", "hello", json!({"background": true})).await;
+    let host = host.crash_and_restart().await;
+    let run = host.settled("", run["run_id"].as_str().expect("an id"), "error").await;
+    assert_eq!((&run["error"]["code"], events(&run)), (&json!("AEG-PRV-002"), vec!["created", "judged", "interrupted"]), "{run}");
+}
+
+#[tokio::test]
+async fn a_crash_during_a_back_off_forgets_no_attempt_and_invents_none() {
+    let wobbly = config("none")
+        .replace(r#"response: "the reply""#, r#"response: "the reply", fail: {status: 503, first: 1}"#)
+        .replace("default: {provider: fake}", "default: {provider: fake, backoff: {first: 2s}}");
+    let host = Host::start(&wobbly).await;
+    let run = host.submit("", "hello", json!({"background": true})).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let host = host.crash_and_restart().await;
+    let run = host.settled("", run["run_id"].as_str().expect("an id"), "completed").await;
+    // The double begins to count anew with its process, and fails once more.
+    let expected = ["created", "judged", "answered", "resumed", "answered", "resumed", "answered"];
+    assert_eq!(events(&run), expected, "{run}");
+}
+
+#[tokio::test]
+async fn a_crash_while_a_decision_is_carried_out_keeps_the_decision() {
+    let slow = config("none").replace(r#"response: "the reply""#, r#"response: "the reply", delay: 1s"#);
+    let mut host = Host::start(&slow).await;
+    let run = host.submit("", "financial advice", json!({})).await;
+    let resume = format!("{}/v1/runs/{}/resume", host.url, run["run_id"].as_str().expect("an id"));
+    let sent = tokio::spawn(crate::host::client().post(resume).body(r#"{"decision":"approved"}"#).send());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    host.kill();
+    assert!(sent.await.expect("no panic").is_err(), "the answer is lost");
+    let host = host.crash_and_restart().await;
+    let run = host.settled("", run["run_id"].as_str().expect("an id"), "completed").await;
+    assert_eq!(events(&run), ["created", "judged", "decided", "interrupted", "answered"], "{run}");
+}
+
 #[tokio::test]
 async fn a_request_that_comes_again_after_a_crash_makes_no_second_run() {
     let host = Host::start(&config("none")).await;
@@ -64,6 +111,46 @@ async fn sigterm_lets_what_runs_finish_and_ends_the_process() {
     let () = status;
     assert_eq!(run["status"], "completed", "{run}");
     assert!(host.ended(Duration::from_secs(35)).await.success(), "{}", host.log());
+}
+
+#[tokio::test]
+async fn a_host_that_was_told_to_stop_says_so_to_whoever_asks_for_something_new() {
+    let slow = config("none").replace(r#"response: "the reply""#, r#"response: "the reply", delay: 2s"#);
+    let mut host = Host::start(&slow).await;
+    let paused = host.submit("", "financial advice", json!({})).await;
+    let resume = format!("/v1/runs/{}/resume", paused["run_id"].as_str().expect("an id"));
+    let (run, ()) = tokio::join!(host.submit("", "hello", json!({})), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        host.terminate();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for (path, body) in
+            [("/v1/runs", json!({"messages": [{"role": "user", "content": "x"}]})), (&*resume, json!({"decision": "approved"}))]
+        {
+            let answer = host.request("", reqwest::Method::POST, path, Some(body)).await;
+            assert!(answer.headers().contains_key("retry-after"), "{path}: {answer:?}");
+            let (status, error) = crate::host::read(answer).await;
+            assert_eq!((status, &error["error"]["code"]), (503, &json!("AEG-SRV-002")), "{path}: {error}");
+        }
+        assert_eq!((host.get("", "/readyz").await.0, host.get("", "/v1/runs").await.0), (503, 200));
+    });
+    assert_eq!(run["status"], "completed", "{run}");
+    assert!(host.ended(Duration::from_secs(10)).await.success(), "{}", host.log());
+}
+
+#[tokio::test]
+async fn what_does_not_end_within_the_drain_is_handed_over_to_the_next_start() {
+    let quick = config("none").replace("server: {", "server: {drain: 1s, ");
+    let mut host = Host::start(&quick.replace(r#"response: "the reply""#, r#"response: "the reply", delay: 1h"#)).await;
+    let (run, ()) = tokio::join!(host.submit("", "hello", json!({})), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        host.terminate();
+    });
+    assert_eq!(run["status"], "running", "{run}");
+    assert!(host.ended(Duration::from_secs(10)).await.success(), "{}", host.log());
+    std::fs::write(host.dir.path().join("aegis.yaml"), quick).expect("the folder is writable");
+    let host = host.crash_and_restart().await;
+    let run = host.settled("", run["run_id"].as_str().expect("an id"), "completed").await;
+    assert!(run["events"].to_string().contains("interrupted"), "{run}");
 }
 
 #[tokio::test]

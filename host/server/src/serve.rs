@@ -79,17 +79,15 @@ impl Server {
         self.address
     }
 
-    /// Stops accepting, lets what runs finish, and comes back within `server.drain` and a little more. What could not finish goes on
-    /// at the next start.
+    /// Takes nothing new, lets what runs finish, and comes back within `server.drain` and a little more. What could not finish goes on
+    /// at the next start. Whoever asks meanwhile is told to try elsewhere (503) rather than left before a closed door, and may still fetch.
     pub async fn shutdown(self) {
-        let _ = self.stop.send(());
-        let connections = self.accepting.await;
         self.tending.abort();
-        let Ok(connections) = connections else { return };
-        // Idle connections end at once; the others when their answer is out.
-        let closing = tokio::spawn(connections.shutdown());
         self.app.stop().await;
-        if tokio::time::timeout(FAREWELL, closing).await.is_err() {
+        let _ = self.stop.send(());
+        let Ok(connections) = self.accepting.await else { return };
+        // Idle connections end at once; the others when their answer is out.
+        if tokio::time::timeout(FAREWELL, connections.shutdown()).await.is_err() {
             tracing::warn!("connections were still open at the end");
         }
     }
