@@ -1,6 +1,8 @@
 //! Requests that come again: one run, whatever else happens.
 
 use super::*;
+use aegis_core::{RequestKey, Time};
+use aegis_store::Requests as _;
 
 /// A request with an `Idempotency-Key`.
 async fn send(world: &World, key: &str, name: &str, path: &str, body: impl Into<Body>) -> (u16, Value) {
@@ -121,12 +123,35 @@ async fn of_many_decisions_with_one_key_one_counts_and_all_are_told_so() {
     assert_eq!(events(&world.settled(&run).await), ["created", "judged", "decided", "answered"]);
 }
 
-#[tokio::test]
-async fn a_key_means_something_else_when_its_time_is_over() {
-    let world = World::with(Arc::new(Memory::new()), |settings| {
+/// Where keys mean something for 300 ms.
+fn forgetful() -> World {
+    World::with(Arc::new(Memory::new()), |settings| {
         settings.auth = crate::config::AuthSettings::None;
         settings.server.idempotency = Duration::from_millis(300);
-    });
+    })
+}
+
+#[tokio::test]
+async fn keys_whose_time_is_over_are_forgotten_by_themselves() {
+    let world = forgetful();
+    submit(&world, "k", say("hello", "default")).await;
+    // Sent before there was anything, when no time was over.
+    let early = RequestKey::new("anonymous", "k", &[], Time(0), 0);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert!(world.store.request_find(&early).await.expect("an answer").is_some());
+    let app = world.app.clone();
+    let tending = tokio::spawn(async move { app.tend().await });
+    let until = Instant::now() + Duration::from_secs(5);
+    while world.store.request_find(&early).await.expect("an answer").is_some() {
+        assert!(Instant::now() < until, "the key is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tending.abort();
+}
+
+#[tokio::test]
+async fn a_key_means_something_else_when_its_time_is_over() {
+    let world = forgetful();
     let run = submit(&world, "k", say("hello", "default")).await;
     tokio::time::sleep(Duration::from_millis(350)).await;
     assert_ne!(id(&submit(&world, "k", say("something else", "default")).await), id(&run));
