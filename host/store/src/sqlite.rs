@@ -121,7 +121,7 @@ impl From<rusqlite::Error> for StoreError {
 mod tests {
     use super::*;
     use crate::conformance::{Place, conformance, plain};
-    use crate::{Blobs, CommitError, Keys, Runs, Store, Upkeep};
+    use crate::{Blobs, CommitError, Keys, Requests, Runs, Store, Upkeep};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -235,11 +235,12 @@ mod tests {
         let store = host(&folder).expect("a database");
         store.run_create(plain(1).commit()).await.expect("a new run");
         drop(store);
-        meddle(&folder, "DROP TABLE blob; PRAGMA user_version = 1");
+        meddle(&folder, "DROP TABLE blob; DROP TABLE request; PRAGMA user_version = 1");
         let store = host(&folder).expect("it is brought up");
         assert!(store.run_fetch(plain(1).id()).await.expect("an answer").is_some());
         let kept = store.blob_keep(b"new").await.expect("there is a place for it");
         assert_eq!(store.blob_fetch(kept).await, Ok(Some(b"new".to_vec())));
+        assert_eq!(store.request_forget(aegis_core::Time(1), 1).await, Ok(0), "and for requests that come again");
     }
 
     #[tokio::test]

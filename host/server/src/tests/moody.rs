@@ -2,8 +2,8 @@
 
 use aegis_core::{Commit, Digest, RequestKey, Run, RunId, Time};
 use aegis_store::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Earlier, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position, Requests,
-    RunFilter, Runs, Session, StoreError, Upkeep,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Earlier, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position,
+    Requests, RunFilter, Runs, Session, StoreError, Upkeep,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
