@@ -268,5 +268,5 @@ async fn ten_thousand_idle_connections_are_held_and_others_are_answered() {
     }
     times.sort();
     println!("{count} idle connections: {each:.1} KiB resident each; another is answered after {:?}, at most {:?}", times[25], times[49]);
-    assert!(each < 16.0 && times[49] < Duration::from_secs(1), "{each} KiB, {times:?}");
+    assert!(each < 32.0 && times[49] < Duration::from_secs(1), "{each} KiB, {times:?}");
 }

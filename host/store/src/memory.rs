@@ -276,7 +276,7 @@ impl Requests for Memory {
         let mut world = self.world();
         let over = world.requests.iter().filter(|(_, it)| it.expires_at <= now).map(|(key, _)| key.clone());
         let over: Vec<_> = over.take(limit).collect();
-        over.iter().for_each(|key| drop(world.requests.remove(key)));
+        world.requests.retain(|key, _| !over.contains(key));
         Ok(over.len())
     }
 }

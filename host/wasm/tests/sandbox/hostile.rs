@@ -100,7 +100,7 @@ async fn beside_every_hostile_guest_others_judge_as_ever() {
     let honest = SANDBOX.load(source(aegis_programs::assemble(";; Allows everything."), json!({})), &|_| ()).expect("a guard");
     let hostile: Vec<_> = Program::ALL.iter().filter(|it| matches!(it.ends(), Ends::Fails(..))).collect();
     for program in hostile {
-        let guard = load(*program).expect(program.name());
+        let guard = load(*program).unwrap_or_else(|error| panic!("{}: {error}", program.name()));
         let beside = tokio::spawn(async move { ruling(&guard).await });
         assert_eq!(ask(&honest, TEXT).await, Ok(Report::of(Verdict::Allow)), "beside {}", program.name());
         assert!(matches!(beside.await.expect("no panic").0, Ruling::Failed { .. }), "{}", program.name());
