@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-/// Letters of one case. Some are longer or shorter than what they were made from: `İ`, `ẞ`, the Kelvin sign.
+/// Letters of one case, one space for white space of any length, and nothing for what cannot be seen. Some letters are longer or shorter than
+/// what they were made from: `İ`, `ẞ`, the Kelvin sign.
+#[derive(Default)]
 pub(crate) struct Folded {
     /// For searching.
     pub(crate) text: String,
@@ -10,7 +12,7 @@ pub(crate) struct Folded {
     bends: Vec<Bend>,
 }
 
-/// One character whose folding has another length, or is several characters.
+/// One character whose folding has another length, or is several characters or none.
 struct Bend {
     folded: Range<usize>,
     original: Range<usize>,
@@ -19,28 +21,56 @@ struct Bend {
 impl Folded {
     /// Of a text as it stands.
     pub(crate) fn plain(text: &str) -> Folded {
-        if text.is_ascii() {
-            return Folded { text: text.to_ascii_lowercase(), bends: vec![] };
-        }
-        Folded::of(text.char_indices().map(|(at, it)| (at..at + it.len_utf8(), it)))
+        let mut folded = Folded { text: String::with_capacity(text.len()), bends: vec![] };
+        folded.add(text, 0);
+        folded
     }
 
     /// Of JSON, with the escapes of its strings read: `"cr\u00e9dit"` means "crédit".
     pub(crate) fn json(text: &str) -> Folded {
-        if text.contains('\\') { Folded::of(Unescaped { text, at: 0 }) } else { Folded::plain(text) }
-    }
-
-    fn of(chars: impl Iterator<Item = (Range<usize>, char)>) -> Folded {
-        let mut folded = Folded { text: String::with_capacity(chars.size_hint().0), bends: vec![] };
-        for (original, it) in chars {
-            let start = folded.text.len();
-            folded.text.extend(fold(it));
-            let added = &folded.text[start..];
-            if added.len() != original.len() || added.chars().nth(1).is_some() {
-                folded.bends.push(Bend { folded: start..folded.text.len(), original });
+        let mut folded = Folded { text: String::with_capacity(text.len()), bends: vec![] };
+        let (mut at, mut from) = (0, 0);
+        while let Some(length) = text[from..].find('\\') {
+            let escaped = from + length;
+            from = escaped + 1;
+            if let Some((it, length)) = escape(&text[escaped..]) {
+                folded.add(&text[at..escaped], at);
+                from = escaped + length;
+                folded.character(it, escaped..from);
+                at = from;
             }
         }
+        folded.add(&text[at..], at);
         folded
+    }
+
+    /// What stands at this byte of the original. Most of it is plain, and goes as a whole.
+    fn add(&mut self, mut text: &str, mut at: usize) {
+        loop {
+            let (plain, rest) = text.split_at(plain(text.as_bytes()));
+            self.text.push_str(plain);
+            let start = self.text.len() - plain.len();
+            self.text[start..].make_ascii_lowercase();
+            at += plain.len();
+            let Some(it) = rest.chars().next() else { return };
+            self.character(it, at..at + it.len_utf8());
+            at += it.len_utf8();
+            text = &rest[it.len_utf8()..];
+        }
+    }
+
+    fn character(&mut self, it: char, original: Range<usize>) {
+        let start = self.text.len();
+        match it {
+            _ if unseen(it) => {}
+            _ if !it.is_whitespace() => self.text.extend(fold(it)),
+            _ if self.text.ends_with(' ') => {}
+            _ => self.text.push(' '),
+        }
+        let added = &self.text[start..];
+        if added.len() != original.len() || added.chars().nth(1).is_some() {
+            self.bends.push(Bend { folded: start..self.text.len(), original });
+        }
     }
 
     /// Where `phrase`, folded, stands: bytes of the original, whole characters.
@@ -69,30 +99,25 @@ impl Folded {
     }
 }
 
+/// Bytes at the beginning that are letters, digits and signs of ASCII, and single spaces between them.
+fn plain(text: &[u8]) -> usize {
+    let mut before = b' ';
+    let end = text.iter().position(|&it| {
+        let ends = !(it.is_ascii_graphic() || it == b' ' && before != b' ');
+        before = it;
+        ends
+    });
+    end.unwrap_or(text.len())
+}
+
+/// Joins, marks and hyphens with which a word still looks as it did.
+fn unseen(it: char) -> bool {
+    matches!(it, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+}
+
 /// Lower, upper and lower again comes to Unicode's full case folding and a little more: `ẞ`, `ß` and `SS` are one, and so are `ı`, `i` and `I`.
 fn fold(it: char) -> impl Iterator<Item = char> {
     it.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
-}
-
-/// The characters of a JSON text as its strings mean them, each with the bytes it is written in. What is no escape stands for itself.
-struct Unescaped<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl Iterator for Unescaped<'_> {
-    type Item = (Range<usize>, char);
-
-    fn next(&mut self) -> Option<(Range<usize>, char)> {
-        let rest = &self.text[self.at..];
-        let (it, length) = escape(rest).or_else(|| rest.chars().next().map(|it| (it, it.len_utf8())))?;
-        self.at += length;
-        Some((self.at - length..self.at, it))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.text.len() - self.at, None)
-    }
 }
 
 /// The character that an escape at the beginning of `text` means, and the escape's length.
@@ -143,6 +168,11 @@ mod tests {
             ("你好,财务建议", "财务建议", &["财务建议"]),
             ("Maß", "s", &["ß", "ß"]),
             ("nothing here", "financial advice", &[]),
+            ("financial  advice, \tfinancial\r\n\u{a0}advice", "financial advice", &["financial  advice", "financial\r\n\u{a0}advice"]),
+            ("a financial advice", " financial  advice", &[" financial advice"]),
+            ("fin\u{200b}anc\u{ad}ial\u{feff} \u{200d} adviÇE\u{2060}!", "financial adviçe", &["fin\u{200b}anc\u{ad}ial\u{feff} \u{200d} adviÇE"]),
+            ("\u{200b}ß\u{200b}s\u{200b}", "ss", &["ß"]),
+            ("\u{200b}ß\u{200b}s\u{200b}", "sss", &["ß\u{200b}s"]),
         ] {
             assert_eq!(found(Folded::plain(text), text, phrase), expected, "{text}: {phrase}");
         }
@@ -154,6 +184,7 @@ mod tests {
             (r#"{"q":"cr\u00e9dit"}"#, "CRÉDIT", &[r"cr\u00e9dit"][..]),
             (r#"{"q":"\u0046inancial\u0020advice \ud83d\udc4b"}"#, "financial advice 👋", &[r"\u0046inancial\u0020advice \ud83d\udc4b"]),
             (r#"{"q":"a\nb\\nb"}"#, "a\nb", &[r"a\nb"]),
+            (r#"{"q":"a\n \u200B\tb  c"}"#, "a b c", &[r"a\n \u200B\tb  c"]),
             (r#"{"q":"C:\\users"}"#, r"c:\users", &[r"C:\\users"]),
             (r#"{"q":"Maß \u0130 advice"}"#, "advice", &["advice"]),
             (r#"{"q":"no json: \ud83d \uzzzz \x advice \"#, r"\x advice \", &[r"\x advice \"]),

@@ -49,11 +49,12 @@ impl Guard for SensitiveTopic {
     const SETTINGS_SCHEMA: &str = include_str!("settings.json");
 
     fn new(settings: Settings) -> Result<SensitiveTopic, String> {
-        if settings.phrases.is_empty() || settings.phrases.iter().any(|it| it.trim().is_empty()) {
+        let phrases = settings.phrases.into_iter().map(|written| Phrase { folded: Folded::plain(&written).text, written });
+        let phrases: Vec<Phrase> = phrases.collect();
+        if phrases.is_empty() || phrases.iter().any(|it| it.folded.trim().is_empty()) {
             return Err(r#"phrases: write one or more phrases that are not empty, such as ["financial advice"]"#.into());
         }
-        let phrases = settings.phrases.into_iter().map(|written| Phrase { folded: Folded::plain(&written).text, written });
-        Ok(SensitiveTopic { phrases: phrases.collect(), action: settings.action, prompt: settings.prompt })
+        Ok(SensitiveTopic { phrases, action: settings.action, prompt: settings.prompt })
     }
 
     fn scan(&self, input: &Input) -> Result<Report, String> {
@@ -113,6 +114,7 @@ mod tests {
             ("{}", "phrases"),
             (r#"{"phrases":[]}"#, "phrases"),
             (r#"{"phrases":["a"," "]}"#, "phrases"),
+            (r#"{"phrases":["a","\u200b \u00ad"]}"#, "phrases"),
             (r#"{"phrases":["a"],"action":"allow"}"#, "allow"),
             (r#"{"phrases":["a"],"promt":"x"}"#, "promt"),
         ] {
