@@ -18,6 +18,8 @@ const PATTERN: usize = 4096;
 const NAME: usize = 64;
 /// Bytes of all samples together.
 const SAMPLES: usize = 256 << 10;
+/// Bytes of the text to warm up with: what it took of memory is there for the texts that come.
+const ROOM: usize = 64 << 10;
 /// So many findings are enough to decide; a text made of nothing but hits must not become a report of megabytes.
 const ENOUGH: usize = 100;
 /// A text with more masks than this says nothing any more.
@@ -69,7 +71,7 @@ pub struct Patterns {
     action: Action,
     reason: Option<String>,
     prompt: Option<String>,
-    samples: Vec<String>,
+    sample: String,
 }
 
 impl Guard for Patterns {
@@ -88,8 +90,11 @@ impl Guard for Patterns {
             Some(n) => format!("patterns[{n}] ({}): {why}", names[n]),
             None => format!("patterns: together {why}"),
         })?;
-        samples.push(sample::text(&parsed.iter().map(Parsed::hir).collect::<Vec<_>>()));
-        Ok(Patterns { matcher, names, action, reason, prompt, samples })
+        samples.extend(sample::texts(&parsed.iter().map(Parsed::hir).collect::<Vec<_>>()));
+        matcher.prepare(&samples);
+        let mut sample = samples.concat();
+        sample.truncate(sample.floor_char_boundary(ROOM));
+        Ok(Patterns { matcher, names, action, reason, prompt, sample })
     }
 
     fn scan(&self, input: &Input) -> Result<Report, String> {
@@ -107,7 +112,7 @@ impl Guard for Patterns {
     }
 
     fn warm_up(&self) -> Vec<String> {
-        self.samples.clone()
+        vec![self.sample.clone()]
     }
 }
 

@@ -1,10 +1,17 @@
 //! Many regular expressions over one text: one pass says which are found in it, then those alone say where.
 
 use crate::ascii::ascii;
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexBuilder};
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::pool::Pool;
+use regex_automata::{Input, MatchError, MatchKind, PatternID, PatternSet};
 use regex_syntax::ast::{self, Ast};
 use regex_syntax::hir::{Hir, translate::Translator};
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// Bytes of one compiled pattern.
 const COMPILED: usize = 2 << 20;
@@ -12,14 +19,21 @@ const COMPILED: usize = 2 << 20;
 const COMPILED_TOGETHER: usize = 8 << 20;
 /// Bytes of the automaton that grows while texts are read. Larger than the default: it is filled at load, and then only read.
 const AUTOMATON: usize = 8 << 20;
+/// Bytes of it that are filled before the first text comes.
+const FILLED: usize = 5 << 20;
+/// States of it of which all transitions are known before the first text comes.
+const KNOWN: usize = 3_000;
 /// Groups within groups.
 const NESTED: u32 = 100;
 
 /// Compiled patterns.
 pub(crate) struct Matcher {
-    which: RegexSet,
+    which: DFA,
+    caches: Pool<Cache, NewCache>,
     each: Vec<Regex>,
 }
+
+type NewCache = Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
 /// A pattern whose syntax is right, with classes of ASCII.
 pub(crate) struct Parsed {
@@ -62,22 +76,82 @@ impl Matcher {
             built.map_err(|error| (Some(n), too_large(&error, COMPILED)))
         };
         let each = patterns.iter().enumerate().map(one).collect::<Result<_, _>>()?;
-        let mut which = RegexSetBuilder::new(patterns.iter().map(|it| &it.pattern));
-        let which = which.size_limit(COMPILED_TOGETHER).dfa_size_limit(AUTOMATON).build();
-        Ok(Matcher { which: which.map_err(|error| (None, too_large(&error, COMPILED_TOGETHER)))?, each })
+        let which = together(patterns).map_err(|why| (None, why))?;
+        let caches = Pool::new(Box::new({
+            let which = which.clone();
+            move || which.create_cache()
+        }) as NewCache);
+        Ok(Matcher { which, caches, each })
+    }
+
+    /// Reads texts like those that will come, so that little is left to be found out when they come.
+    pub(crate) fn prepare(&self, texts: &[String]) {
+        let cache = &mut self.caches.get();
+        // An automaton that has no beginning is asked in vain each time, and the patterns one by one.
+        let _ = self.fill(cache, texts);
+        for pattern in &self.each {
+            texts.iter().for_each(|it| _ = pattern.find_iter(it).count());
+        }
+    }
+
+    /// Finds out where each letter leads from the states that are reached most: a transition that is found out during a scan costs a page of memory.
+    fn fill(&self, cache: &mut Cache, texts: &[String]) -> Result<(), MatchError> {
+        let mut reached = BTreeMap::new();
+        for text in texts {
+            let mut state = self.which.start_state_forward(cache, &Input::new(text))?;
+            for &letter in text.as_bytes() {
+                *reached.entry(state).or_insert(0) += 1;
+                match self.which.next_state(cache, state, letter) {
+                    Ok(next) if !next.is_quit() && !next.is_dead() => state = next,
+                    _ => break,
+                }
+            }
+        }
+        let mut states: Vec<(LazyStateID, u32)> = reached.into_iter().collect();
+        states.sort_unstable_by_key(|(state, times)| (std::cmp::Reverse(*times), *state));
+        for (state, _) in states.into_iter().take(KNOWN) {
+            for letter in self.which.byte_classes().representatives(..) {
+                // A state is known by its number only until the first time that the automaton is emptied.
+                if cache.memory_usage() > FILLED || cache.clear_count() > 0 {
+                    return Ok(());
+                }
+                let _ = match letter.as_u8() {
+                    Some(letter) => self.which.next_state(cache, state, letter),
+                    None => self.which.next_eoi_state(cache, state),
+                };
+            }
+        }
+        Ok(())
     }
 
     /// Calls `hit` with the number of a pattern and the bytes where it is found, pattern by pattern, of each the first `most`.
     pub(crate) fn find(&self, text: &str, most: usize, mut hit: impl FnMut(usize, Range<usize>)) {
-        for n in &self.which.matches(text) {
-            self.each[n].find_iter(text).take(most).for_each(|it| hit(n, it.range()));
-        }
+        let mut which = PatternSet::new(self.each.len());
+        // Where Unicode's words are asked for, it cannot tell.
+        let unknown = self.which.try_which_overlapping_matches(&mut self.caches.get(), &Input::new(text), &mut which).is_err();
+        let found = self.each.iter().enumerate().filter(|(n, _)| unknown || which.contains(PatternID::must(*n)));
+        found.for_each(|(n, pattern)| pattern.find_iter(text).take(most).for_each(|it| hit(n, it.range())));
     }
+}
+
+/// The automaton that says which patterns are found. It ends early only in texts in which all are.
+fn together(patterns: &[Parsed]) -> Result<DFA, String> {
+    let hirs: Vec<&Hir> = patterns.iter().map(Parsed::hir).collect();
+    let config = thompson::Config::new().which_captures(WhichCaptures::None).nfa_size_limit(Some(COMPILED_TOGETHER));
+    let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(&hirs);
+    let nfa = nfa.map_err(|error| if error.size_limit().is_some() { more_than(COMPILED_TOGETHER) } else { error.to_string() })?;
+    let config = DFA::config().match_kind(MatchKind::All).unicode_word_boundary(true);
+    let config = config.cache_capacity(AUTOMATON).skip_cache_capacity_check(true);
+    DFA::builder().configure(config).build_from_nfa(nfa).map_err(|error| error.to_string())
 }
 
 fn too_large(error: &regex::Error, most: usize) -> String {
     match error {
-        regex::Error::CompiledTooBig(_) => format!("more than {} MiB when compiled: repeat fewer times, or fewer alternatives", most >> 20),
+        regex::Error::CompiledTooBig(_) => more_than(most),
         other => other.to_string(),
     }
+}
+
+fn more_than(most: usize) -> String {
+    format!("more than {} MiB when compiled: repeat fewer times, or fewer alternatives", most >> 20)
 }

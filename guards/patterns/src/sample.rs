@@ -1,10 +1,10 @@
-//! Text to warm up with: prose, code and numbers, strewn with what the patterns look for and what only looks like it. The same every time, so
+//! Texts to warm up with: prose, code and numbers, strewn with what the patterns look for and what only looks like it. The same every time, so
 //! that the same settings are the same snapshot.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// Bytes of the text.
-const LENGTH: usize = 60_000;
+/// Bytes of all texts together.
+const LENGTH: usize = 300_000;
 /// Bytes of one example, and steps to make it.
 const EXAMPLE: usize = 300;
 const STEPS: usize = 2_000;
@@ -18,10 +18,11 @@ SKU-88 A4 B2B GB82 deadbeef 3f2a 0x1F f47ac10b-58cc Qk1abc09Xy https://shop.exam
 **bold** Müller naïve Привет 你好
 "##;
 
-/// Text in which examples of all patterns stand.
-pub(crate) fn text(patterns: &[&Hir]) -> String {
+/// Texts in which examples of all patterns stand. Each ends soon after its first example: nobody reads on in a text in which every pattern has
+/// been found, and of one pattern that is the first place.
+pub(crate) fn texts(patterns: &[&Hir]) -> Vec<String> {
     let (words, mut random) = (WORDS.split_whitespace().collect::<Vec<_>>(), Random(0x9E37_79B9_7F4A_7C15));
-    let mut text = String::with_capacity(LENGTH + EXAMPLE);
+    let (mut texts, mut text, mut length) = (vec![], String::new(), 0);
     for pattern in patterns.iter().cycle() {
         for _ in 0..4 {
             text.push_str(random.one_of(&words));
@@ -29,17 +30,20 @@ pub(crate) fn text(patterns: &[&Hir]) -> String {
             token(&mut text, &mut random);
         }
         let example = example(pattern, &mut random);
-        if random.below(8) == 0 {
-            text.push_str(&example);
-        } else {
+        if random.below(8) > 0 {
             near_miss(&example, &mut text, &mut random);
+            text.push(if random.below(20) == 0 { '\n' } else { ' ' });
+            continue;
         }
-        text.push(if random.below(20) == 0 { '\n' } else { ' ' });
-        if text.len() >= LENGTH {
+        text.push_str(&example);
+        token(&mut text, &mut random);
+        length += text.len();
+        texts.push(std::mem::take(&mut text));
+        if length >= LENGTH {
             break;
         }
     }
-    text
+    texts
 }
 
 /// Letters or digits of one kind, as words, numbers and keys are, and what may stand behind them. Texts have words that no list has, and an automaton
@@ -155,10 +159,19 @@ mod tests {
     }
 
     #[test]
-    fn text_is_always_the_same_and_never_endless() {
+    fn texts_are_always_the_same_and_never_endless() {
         let hirs: Vec<Hir> = [r"(?:\b){900}{900}a", r"(?:(?:a{99}){99}){99}", r"[a&&b]x"].map(|it| regex_syntax::parse(it).unwrap()).into();
-        let text = text(&hirs.iter().collect::<Vec<_>>());
-        assert!((LENGTH..LENGTH + 2 * EXAMPLE).contains(&text.len()), "{}", text.len());
-        assert_eq!(text, super::text(&hirs.iter().collect::<Vec<_>>()));
+        let texts = texts(&hirs.iter().collect::<Vec<_>>());
+        let length = texts.iter().map(String::len).sum::<usize>();
+        assert!((LENGTH..LENGTH + 100 * EXAMPLE).contains(&length), "{length}");
+        assert_eq!(texts, super::texts(&hirs.iter().collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn no_example_ends_a_text_early() {
+        let parsed = Parsed::new(r"\bSKU-[0-9]{6}\b").unwrap();
+        let (pattern, texts) = (Regex::new(r"\bSKU-[0-9]{6}\b").unwrap(), texts(&[parsed.hir()]));
+        let read = texts.iter().map(|it| pattern.find(it).map_or(it.len(), |hit| hit.end())).sum::<usize>();
+        assert!(read > LENGTH * 3 / 4, "{read}");
     }
 }

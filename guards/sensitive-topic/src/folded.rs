@@ -170,7 +170,11 @@ mod tests {
             ("nothing here", "financial advice", &[]),
             ("financial  advice, \tfinancial\r\n\u{a0}advice", "financial advice", &["financial  advice", "financial\r\n\u{a0}advice"]),
             ("a financial advice", " financial  advice", &[" financial advice"]),
-            ("fin\u{200b}anc\u{ad}ial\u{feff} \u{200d} adviÇE\u{2060}!", "financial adviçe", &["fin\u{200b}anc\u{ad}ial\u{feff} \u{200d} adviÇE"]),
+            (
+                "fin\u{200b}anc\u{ad}ial\u{feff} \u{200d} adviÇE\u{2060}!",
+                "financial adviçe",
+                &["fin\u{200b}anc\u{ad}ial\u{feff} \u{200d} adviÇE"],
+            ),
             ("\u{200b}ß\u{200b}s\u{200b}", "ss", &["ß"]),
             ("\u{200b}ß\u{200b}s\u{200b}", "sss", &["ß\u{200b}s"]),
         ] {

@@ -47,7 +47,7 @@ fn main() {
 fn native() -> Matcher {
     let parsed = guards::EXPRESSIONS.lines().map(|it| Parsed::new(it).expect("a pattern")).collect::<Vec<_>>();
     let matcher = Matcher::new(&parsed).unwrap_or_else(|(_, why)| panic!("{why}"));
-    matcher.find(&sample::text(&parsed.iter().map(Parsed::hir).collect::<Vec<_>>()), usize::MAX, |_, _| ());
+    matcher.prepare(&sample::texts(&parsed.iter().map(Parsed::hir).collect::<Vec<_>>()));
     matcher
 }
 
