@@ -21,8 +21,11 @@ const COMPILED_TOGETHER: usize = 8 << 20;
 const AUTOMATON: usize = 8 << 20;
 /// Bytes of it that are filled before the first text comes.
 const FILLED: usize = 5 << 20;
-/// States of it of which all transitions are known before the first text comes.
-const KNOWN: usize = 3_000;
+/// Of so many states of it all transitions are found out before the first text comes, times the states of the patterns: finding one out may visit
+/// each of them.
+const STEPS: usize = 4_000_000;
+/// Bytes of the texts that each pattern reads by itself.
+const EACH: usize = 60_000;
 /// Groups within groups.
 const NESTED: u32 = 100;
 
@@ -89,8 +92,11 @@ impl Matcher {
         let cache = &mut self.caches.get();
         // An automaton that has no beginning is asked in vain each time, and the patterns one by one.
         let _ = self.fill(cache, texts);
-        for pattern in &self.each {
-            texts.iter().for_each(|it| _ = pattern.find_iter(it).count());
+        let mut left = EACH;
+        for text in texts {
+            let Some(less) = left.checked_sub(text.len()) else { break };
+            left = less;
+            self.each.iter().for_each(|it| _ = it.find_iter(text).count());
         }
     }
 
@@ -101,6 +107,9 @@ impl Matcher {
             let mut state = self.which.start_state_forward(cache, &Input::new(text))?;
             for &letter in text.as_bytes() {
                 *reached.entry(state).or_insert(0) += 1;
+                if full(cache) {
+                    return Ok(());
+                }
                 match self.which.next_state(cache, state, letter) {
                     Ok(next) if !next.is_quit() && !next.is_dead() => state = next,
                     _ => break,
@@ -109,10 +118,10 @@ impl Matcher {
         }
         let mut states: Vec<(LazyStateID, u32)> = reached.into_iter().collect();
         states.sort_unstable_by_key(|(state, times)| (std::cmp::Reverse(*times), *state));
-        for (state, _) in states.into_iter().take(KNOWN) {
+        let known = STEPS / self.which.get_nfa().states().len().max(1);
+        for (state, _) in states.into_iter().take(known) {
             for letter in self.which.byte_classes().representatives(..) {
-                // A state is known by its number only until the first time that the automaton is emptied.
-                if cache.memory_usage() > FILLED || cache.clear_count() > 0 {
+                if full(cache) {
                     return Ok(());
                 }
                 let _ = match letter.as_u8() {
@@ -132,6 +141,11 @@ impl Matcher {
         let found = self.each.iter().enumerate().filter(|(n, _)| unknown || which.contains(PatternID::must(*n)));
         found.for_each(|(n, pattern)| pattern.find_iter(text).take(most).for_each(|it| hit(n, it.range())));
     }
+}
+
+/// Whether it is enough; and a state is known by its number only until the automaton is emptied for the first time.
+fn full(cache: &Cache) -> bool {
+    cache.memory_usage() > FILLED || cache.clear_count() > 0
 }
 
 /// The automaton that says which patterns are found. It ends early only in texts in which all are.
