@@ -24,8 +24,8 @@ const FILLED: usize = 5 << 20;
 /// Of so many states of it all transitions are found out before the first text comes, times the states of the patterns: finding one out may visit
 /// each of them.
 const STEPS: usize = 4_000_000;
-/// Bytes of the texts that each pattern reads by itself.
-const EACH: usize = 60_000;
+/// Bytes of the texts that the patterns read one by one, all of them together.
+const EACH: usize = 4_000_000;
 /// Groups within groups.
 const NESTED: u32 = 100;
 
@@ -92,7 +92,7 @@ impl Matcher {
         let cache = &mut self.caches.get();
         // An automaton that has no beginning is asked in vain each time, and the patterns one by one.
         let _ = self.fill(cache, texts);
-        let mut left = EACH;
+        let mut left = EACH / self.each.len().max(1);
         for text in texts {
             let Some(less) = left.checked_sub(text.len()) else { break };
             left = less;
