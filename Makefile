@@ -22,9 +22,9 @@ nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200
 	AEGIS_CRASH_ROUNDS=200 cargo test --workspace --locked --test aegis --test crash crash -- --nocapture
 
 bench: setup               ## build the release, measure it; the tables of docs/performance.md
-	cargo build --release --workspace --locked
+	cargo build --release -p aegis -p aegis-bench --locked
 	target/release/runs
-	[ ! -x target/release/scans ] || target/release/scans
+	target/release/scans
 
 examples: build            ## run every example against the real binary
 	for example in examples/*/run.sh; do bash "$$example" || exit 1; done
