@@ -5,7 +5,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use reqwest::header::{CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use serde_json::json;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Chromium, driven by WebDriver.
 pub(crate) struct Browser {
@@ -66,8 +66,15 @@ fn hyper_util_connector() -> hyper_util::client::legacy::connect::HttpConnector 
 }
 
 pub(crate) async fn text(client: &Client, css: &str) -> String {
-    let found = client.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css(css)).await;
-    found.unwrap_or_else(|error| panic!("{css}: {error}")).text().await.expect("it has a text")
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found = client.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css(css)).await;
+        match found.unwrap_or_else(|error| panic!("{css}: {error}")).text().await {
+            // The page that it stood on has just given way to the next one.
+            Err(error) if error.is_stale_element_reference() && Instant::now() < until => {}
+            text => return text.expect("it has a text"),
+        }
+    }
 }
 
 pub(crate) async fn click(client: &Client, css: &str) {
@@ -87,6 +94,7 @@ async fn a_person_approves_in_a_browser_without_javascript() {
     page.goto(&format!("{}/approvals", host.url)).await.expect("the page opens");
     page.find(Locator::Css("input[name=key]")).await.expect("one field").send_keys(&bob).await.expect("typing");
     click(page, "button[type=submit]").await;
+    text(page, ".card").await; // Not before it has answered.
     let shown = text(page, "main").await;
     for part in
         ["I want <b>financial advice</b>.", "Financial advice requires human review", "sensitive-topic", "ingress", "alice", "default"]
