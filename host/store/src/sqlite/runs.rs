@@ -121,7 +121,7 @@ fn write(
     Ok(None)
 }
 
-// No RETURNING: SQLite implements it as a trigger, keeps a journal of each such statement, and freeing that one cost 7 % of a run.
+// No RETURNING: SQLite implements it as a trigger, and keeps a journal of each such statement.
 fn insert(batch: &Batch<'_>, it: &Checkpoint, host: i64) -> rusqlite::Result<Option<i64>> {
     if it.version != 1 {
         return Ok(None);
