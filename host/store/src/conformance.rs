@@ -25,6 +25,7 @@ macro_rules! conformance {
             lists_are_filtered
             runs_are_listed_for_those_who_may_see_them
             open_questions_are_listed_for_those_who_may_decide
+            the_next_question_is_not_asked_of_those_of_the_last
             a_team_is_not_a_principal_of_that_name
             unfinished_runs_are_claimed_once_by_the_next_host
             due_are_paused_runs_whose_question_has_expired
@@ -94,12 +95,17 @@ pub(crate) fn plain(n: u16) -> Run {
 /// Its guard has asked.
 fn asking(n: u16, who: &str, guard: Guard, approvers: &[&str], more: &[&str]) -> Run {
     let mut run = run(n, who, plan("default", vec![guard]), approvers);
-    let approvers = more.iter().map(|it| it.to_string()).collect();
+    ask(&mut run, more);
+    run
+}
+
+/// The guard whose turn it is asks a question of these.
+fn ask(run: &mut Run, approvers: &[&str]) {
+    let approvers = approvers.iter().map(|it| it.to_string()).collect();
     let question = Question { prompt: "May it?".into(), approvers, required: 0 };
     let step = run.history().len() as u64;
     run.handle(Event::Judged { step, result: Ok(Report::of(Verdict::RequireApproval(question))) }, run.created_at()).expect("a question");
     assert_eq!(run.status(), Status::Paused);
-    run
 }
 
 fn paused(n: u16) -> Run {
@@ -330,6 +336,18 @@ pub(crate) async fn open_questions_are_listed_for_those_who_may_decide(place: &i
     decide(&mut two, &principal("cid", &[], &user));
     commit(&store, &mut two).await;
     assert_eq!(asked_of(&store, &principal("cid", &[], &user)).await, [], "nothing is asked any more");
+}
+
+pub(crate) async fn the_next_question_is_not_asked_of_those_of_the_last(place: &impl Place) {
+    let (store, ada, bob) = (place.open(), principal("ada", &[], &[]), principal("bob", &[], &[]));
+    let mut run = run(1, "cy", plan("default", vec![guard(1, true), guard(1, true)]), &[]);
+    ask(&mut run, &["ada"]);
+    let id = create(&store, &mut run).await;
+    decide(&mut run, &ada);
+    commit(&store, &mut run).await;
+    ask(&mut run, &["bob"]);
+    commit(&store, &mut run).await;
+    assert_eq!((asked_of(&store, &ada).await, asked_of(&store, &bob).await), (vec![], vec![id]));
 }
 
 pub(crate) async fn a_team_is_not_a_principal_of_that_name(place: &impl Place) {
