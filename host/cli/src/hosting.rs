@@ -1,5 +1,6 @@
 //! What `dev` and `serve` share: from settings to a server that runs until it is told to stop.
 
+use crate::allocator;
 use crate::failure::Failure;
 use crate::loading::{Bar, blocking};
 use aegis_core::Code;
@@ -75,6 +76,7 @@ pub(crate) async fn serve(settings: Settings, greet: impl AsyncFnOnce(&App, Sock
     settings.warnings.iter().for_each(|it| tracing::warn!("{}", it.within(&settings.file)));
     let address = settings.server.listen;
     let app = blocking(|| open(settings)).await?;
+    allocator::give_back();
     let server = Server::start(app.clone(), address).await?;
     greet(&app, server.address()).await?;
     told_to_stop().await.map_err(|error| Failure::new(Code::SRV_INTERNAL, format!("no signals: {error}")))?;

@@ -1,6 +1,7 @@
 //! The command line. A command is a file; this one only says which there are, and how they end: 0 done, 1 refused or failed,
 //! 2 wrong usage.
 
+mod allocator;
 mod client;
 mod completions;
 mod config;
@@ -16,10 +17,6 @@ mod logging;
 mod runs;
 mod serve;
 mod terminal;
-
-/// Runs and answers are many small pieces: a tenth of a run's CPU went into the system's allocator (`make bench`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
