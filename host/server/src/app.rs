@@ -5,6 +5,7 @@ use crate::archive::Archive;
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::{ServerSettings, Settings};
+use crate::detached::Detached;
 use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
 use crate::open::{HostedProvider, limits};
@@ -15,7 +16,6 @@ use aegis_core::{
 use aegis_store::{ApprovalFilter, CommitError, Earlier, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
 use aegis_wasm::{LoadedGuard, Sandbox};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -306,7 +306,8 @@ impl App {
     ) -> Result<Arc<Run>, AppError> {
         let request = named.map(|it| self.request(who, &it, &[b"resume", &id.as_bytes()[..]]));
         let (app, who, wait) = (self.clone(), who.clone(), self.settings.request_timeout.min(wait));
-        let counted = detached(async move { app.decide(&who, id, decision, request).await }).await?;
+        // What has begun to change a run is finished, whether the client still waits or not.
+        let counted = Detached::new(async move { app.decide(&who, id, decision, request).await }).await?;
         match counted {
             Counted::Before(run) => Ok(run),
             Counted::Now(watch) => self.attend(id, watch, Until::Rest, wait).await,
@@ -344,7 +345,7 @@ impl App {
     /// When it is over already, or not the caller's to end.
     pub async fn cancel(self: &Arc<Self>, who: &Principal, id: RunId) -> Result<Arc<Run>, AppError> {
         let (app, who) = (self.clone(), who.clone());
-        detached(async move { app.end(&who, id).await }).await
+        Detached::new(async move { app.end(&who, id).await }).await
     }
 
     async fn end(&self, who: &Principal, id: RunId) -> Result<Arc<Run>, AppError> {
@@ -491,9 +492,4 @@ enum Counted {
 /// Its creator, whoever it has asked, and admins.
 pub(crate) fn visible(run: &Run, who: &Principal) -> bool {
     run.principal().id == who.id || who.is(PrincipalRole::Admin) || run.approvals().iter().any(|it| it.entitles(who))
-}
-
-/// What has begun to change a run is finished, whether the client still waits or not.
-async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T, AppError>> + Send + 'static) -> Result<T, AppError> {
-    tokio::spawn(work).await.unwrap_or(Err(AppError::Broken))
 }

@@ -4,17 +4,20 @@
 use crate::app::{AppError, HostedGuard};
 use crate::archive::Archive;
 use crate::clock;
+use crate::detached::Detached;
 use crate::metrics::Metrics;
 use crate::open::HostedProvider;
 use aegis_core::{Call, Commit, Event, Input, Missing, Phase, ProviderFailure, RequestKey, Run, RunId, Time, Want};
 use aegis_provider::{ProviderError, ProviderRequest};
 use aegis_store::{CommitError, Earlier, Store, StoreError};
+use futures::FutureExt;
+use futures::future::{AbortHandle, Aborted, Either, abortable, select};
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::AbortHandle;
 
 /// How often expired questions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -47,7 +50,7 @@ pub(crate) struct Driver {
 struct Slot {
     number: u64,
     stand: watch::Receiver<Stand>,
-    task: AbortHandle,
+    abort: AbortHandle,
     unborn: Arc<Unborn>,
 }
 
@@ -113,8 +116,11 @@ pub(crate) enum Until {
     Rest,
 }
 
-/// A place from which to watch a run.
-pub(crate) struct Watch(watch::Receiver<Stand>);
+/// A place from which to watch a run. Whoever started it also drives it for as long as it waits here.
+pub(crate) struct Watch {
+    stand: watch::Receiver<Stand>,
+    work: Option<Detached<Result<(), Aborted>>>,
+}
 
 /// What became of waiting.
 pub(crate) enum Waited {
@@ -128,13 +134,25 @@ pub(crate) enum Waited {
 
 impl Watch {
     /// Waits.
-    pub(crate) async fn wait(mut self, until: Until) -> Result<Waited, AppError> {
+    pub(crate) async fn wait(self, until: Until) -> Result<Waited, AppError> {
         let enough = |stand: &Stand| match stand {
             Stand::Unborn => false,
             Stand::Going => until == Until::Durable,
             Stand::Rests(_) | Stand::Failed(_) => true,
         };
-        let stand = self.0.wait_for(enough).await.map(|it| it.clone());
+        let Watch { mut stand, work } = self;
+        let mut told = pin!(stand.wait_for(enough).map(|it| it.map(|it| it.clone())));
+        let early = match work {
+            None => None,
+            Some(work) => match select(work, &mut told).await {
+                Either::Left(_) => None,
+                Either::Right((told, _)) => Some(told),
+            },
+        };
+        let stand = match early {
+            Some(stand) => stand,
+            None => told.await,
+        };
         match stand {
             Ok(Stand::Rests(run)) => Ok(Waited::Rests(run)),
             Ok(Stand::Failed(Trouble::Earlier(earlier))) => Ok(Waited::Earlier(earlier)),
@@ -177,7 +195,7 @@ impl Driver {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Drives `run` in a task of its own until it rests, whoever waits for it or not.
+    /// Drives `run` until it rests, whether anybody waits for it or not.
     pub(crate) fn start(self: &Arc<Self>, run: Run) -> Watch {
         self.start_for(run, None)
     }
@@ -190,25 +208,25 @@ impl Driver {
         let unborn = Arc::new(Unborn(AtomicBool::new(run.version() == 0)));
         let leave = Leave { driver: self.clone(), id, number };
         let (driver, birth) = (self.clone(), unborn.clone());
-        let task = tokio::spawn(async move {
+        let (work, abort) = abortable(async move {
             let _leave = leave;
             driver.drive_to_rest(run, request, &tell, &birth).await;
         });
         // A driver that has just come to rest may still be in here: this one follows it.
-        live.insert(id, Slot { number, stand: stand.clone(), task: task.abort_handle(), unborn });
-        Watch(stand)
+        live.insert(id, Slot { number, stand: stand.clone(), abort, unborn });
+        Watch { stand, work: Some(Detached::new(work)) }
     }
 
     /// A run that is being driven here.
     pub(crate) fn watch(&self, id: RunId) -> Option<Watch> {
-        self.live().get(&id).map(|slot| Watch(slot.stand.clone()))
+        self.live().get(&id).map(|slot| Watch { stand: slot.stand.clone(), work: None })
     }
 
     /// Lets go of a run that was moved elsewhere, so that nobody is asked for nothing.
     pub(crate) fn let_go(&self, id: RunId) {
         let slot = self.live().remove(&id);
         if let Some(slot) = slot {
-            slot.task.abort();
+            slot.abort.abort();
         }
     }
 
@@ -272,7 +290,7 @@ impl Driver {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let left: Vec<Slot> = self.live().drain().map(|(_, slot)| slot).collect();
-        left.iter().for_each(|slot| slot.task.abort());
+        left.iter().for_each(|slot| slot.abort.abort());
         if !left.is_empty() {
             tracing::warn!(runs = left.len(), "stopped while runs were going on; they go on at the next start");
         }

@@ -7,6 +7,7 @@ mod archive;
 pub mod auth;
 mod clock;
 pub mod config;
+mod detached;
 mod driver;
 mod guesses;
 mod metrics;

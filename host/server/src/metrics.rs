@@ -102,11 +102,11 @@ impl Metrics {
     }
 
     /// `path` is the pattern of a route, never what a client wrote.
-    pub(crate) fn answered(&self, method: &Method, path: String, status: StatusCode) {
+    pub(crate) fn answered(&self, method: &Method, path: &str, status: StatusCode) {
         let known = [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH];
         let names = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
         let method = known.iter().position(|it| it == method).map_or("other", |index| names[index]);
-        self.requests.get_or_create(&ByRequest { method, path, status: status.as_u16() }).inc();
+        self.requests.get_or_create(&ByRequest { method, path: path.into(), status: status.as_u16() }).inc();
     }
 
     pub(crate) fn connected(&self) {

@@ -665,13 +665,13 @@ async fn what_is_not_there_is_told_in_the_same_shape() {
 
 #[tokio::test]
 async fn a_panic_is_a_fault_of_the_server_in_the_same_shape() {
-    let answer = axum::Router::new()
-        .route("/", axum::routing::get(|| async { panic!("on purpose") as &'static str }))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(crate::api::panicked))
-        .oneshot(Request::get("/").body(Body::empty()).unwrap())
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 500);
+    let world = World::new(false);
+    let faulty = axum::Router::new().route("/", axum::routing::get(|| async { panic!("on purpose") as &'static str }));
+    let request = Request::get("/").header("host", "localhost").body(Body::empty()).unwrap();
+    let answer = faulty.layer(axum::middleware::from_fn_with_state(world.app.clone(), crate::api::around)).oneshot(request).await.unwrap();
+    let (status, body) = (answer.status(), axum::body::to_bytes(answer.into_body(), 4096).await.unwrap());
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (500, &json!("AEG-SRV-004")), "{body}");
 }
 
 /// What a server says to these bytes, sent over a real socket, until it closes the connection.

@@ -2,6 +2,7 @@
 //! failure is written down. Nothing here knows what is asked for.
 
 use super::{ApiError, Shared};
+use crate::app::App;
 use crate::auth::key_in;
 use crate::clock;
 use crate::config::ServerSettings;
@@ -10,29 +11,24 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, ORIGIN, X_C
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::any::Any;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The request's name in answers and logs.
-#[derive(Clone)]
-struct RequestId(String);
-
-/// Gives the request its id. A client's own is not taken: it would let clients write into the log.
-pub(super) async fn name(mut request: Request, next: Next) -> Response {
+/// Gives the request an id, refuses what is not for it, writes failures in their one shape, logs those that are the server's, counts, and lets
+/// nobody on the way keep an answer. One layer: each costs every request.
+pub(crate) async fn around(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    // A client's own is not taken: it would let clients write into the log.
     let id = clock::random_hex::<10>();
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut answer = next.run(request).await;
-    answer.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hex digits fit into a header"));
-    answer
-}
-
-/// Writes failures in their one shape, logs those that are the server's, counts, and lets nobody on the way keep an answer.
-pub(super) async fn finish(State(app): State<Shared>, request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().map(|it| it.0.clone()).unwrap_or_default();
-    let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_string();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let path = path.as_ref().map_or("other", MatchedPath::as_str);
     let method = request.method().clone();
-    let mut answer = next.run(request).await;
+    let mut answer = match foreign(&app, &request) {
+        Some(why) => ApiError::foreign(why).into_response(),
+        // A fault in a handler: whoever sent the request is told so, and the others notice nothing.
+        None => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| ApiError::internal().into_response()),
+    };
     if let Some(error) = answer.extensions_mut().remove::<ApiError>() {
         if error.status().is_server_error() {
             tracing::error!(request = id, %method, path, code = error.code().id, status = error.status().as_u16(), "{}", error.message());
@@ -42,24 +38,16 @@ pub(super) async fn finish(State(app): State<Shared>, request: Request, next: Ne
     let headers = answer.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hex digits fit into a header"));
     app.metrics().answered(&method, path, answer.status());
     answer
 }
 
-/// A fault in a handler: whoever sent the request is told so, and the others notice nothing.
-pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    ApiError::internal().into_response()
-}
-
-/// Refuses what another web page sends through somebody's browser.
-pub(super) async fn own_pages_only(State(app): State<Shared>, request: Request, next: Next) -> Response {
+/// Why it is refused, when another web page sends it through somebody's browser.
+fn foreign(app: &App, request: &Request) -> Option<&'static str> {
     // Probes come to an address that nobody has configured, and what they are told is no secret.
     let probe = matches!(request.uri().path(), "/healthz" | "/readyz");
-    let checked = check(request.headers(), request.uri(), app.settings(), app.auth().required());
-    match checked {
-        Err(why) if !probe => ApiError::foreign(why).into_response(),
-        _ => next.run(request).await,
-    }
+    check(request.headers(), request.uri(), app.settings(), app.auth().required()).err().filter(|_| !probe)
 }
 
 fn check(headers: &HeaderMap, uri: &Uri, settings: &ServerSettings, keys: bool) -> Result<(), &'static str> {

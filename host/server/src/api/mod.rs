@@ -7,24 +7,23 @@ mod guards;
 mod health;
 mod layers;
 mod ledger;
-#[cfg(test)]
-pub(crate) use layers::panicked;
 mod openapi;
 mod read;
 mod runs;
 mod view;
 
 pub(crate) use error::ApiError;
+#[cfg(test)]
+pub(crate) use layers::around;
 pub(crate) use layers::cookie;
 pub(crate) use read::{Body, InPath, page as page_of, peer, session_cookie, unreadable};
 pub(crate) use runs::COMMENT;
 
 use crate::app::App;
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use std::sync::Arc;
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// What every handler is handed.
 pub(crate) type Shared = Arc<App>;
@@ -54,9 +53,6 @@ pub(crate) fn router(app: Shared) -> Router {
     api.merge(crate::web::router())
         .fallback(|| async { ApiError::no_path() })
         .method_not_allowed_fallback(|| async { ApiError::no_method() })
-        .layer(from_fn_with_state(app.clone(), layers::own_pages_only))
-        .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(from_fn_with_state(app.clone(), layers::finish))
-        .layer(from_fn(layers::name))
+        .layer(from_fn_with_state(app.clone(), layers::around))
         .with_state(app)
 }
