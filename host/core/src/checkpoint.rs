@@ -1,5 +1,6 @@
 //! A run as stores keep it: versioned data, never code, with the few facts beside it by which it is found.
 
+use crate::pack::{UnpackError, pack, unpack};
 use crate::{ApprovalId, Approver, Entry, RequestKey, Run, RunId, Status, Time};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ pub struct Checkpoint {
     pub due: Option<Time>,
     /// The open question.
     pub approval: Option<ApprovalRow>,
-    /// [`Run::decode`] reads it.
+    /// [`Run::decode`] reads them.
     pub bytes: Vec<u8>,
 }
 
@@ -59,6 +60,9 @@ pub enum DecodeError {
     /// Damaged.
     #[error("the checkpoint is damaged: {0}")]
     Damaged(#[from] serde_json::Error),
+    /// Damaged before that.
+    #[error("the checkpoint is damaged: {0}")]
+    Packed(#[from] UnpackError),
     /// It reads, but no run can stand there.
     #[error("the checkpoint is damaged: {0}")]
     Impossible(&'static str),
@@ -84,16 +88,17 @@ struct Read {
 }
 
 impl Run {
-    /// The run as bytes; [`Run::decode`] gives back an equal one, in this version and all later ones.
+    /// The run as JSON; [`Run::decode`] gives back an equal one, in this version and all later ones.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(&Written { format: FORMAT, run: self }).expect("a run has no maps with keys that are not strings or numbers")
     }
 
-    /// Reads a checkpoint of this or any earlier version.
+    /// Reads a checkpoint of this or any earlier version, packed as stores have it or plain.
     ///
     /// # Errors
     /// When it is damaged, or of a later version.
     pub fn decode(bytes: &[u8]) -> Result<Run, DecodeError> {
+        let bytes = &*unpack(bytes)?;
         let read = serde_json::from_slice(bytes);
         // Another format may read as well, or not at all: its number comes first.
         let format = match &read {
@@ -122,7 +127,7 @@ impl Run {
                 let excluded = it.excluded.iter().cloned().chain(it.approved_by().map(String::from));
                 ApprovalRow { id: it.id, lists: it.lists().into_owned(), excluded: excluded.collect() }
             }),
-            bytes: self.encode(),
+            bytes: pack(self.encode()),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! A run moves by the same function as a replay of its ledger, so a run that its ledger does not explain cannot come about.
 
 use crate::{
-    ApprovalId, Choice, Digest, FailureKind, Finding, Missing, OnUnknown, Outcome, Phase, Plan, RunId, Stage, Time, Usage, run::Failure,
+    ApprovalId, Choice, Digest, FailureKind, Finding, Missing, OnUnknown, Outcome, Phase, Plan, RunId, SharedPlan, Stage, Time, Usage,
+    run::Failure,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -276,7 +277,7 @@ pub enum LedgerError {
 ///
 /// # Errors
 /// Where they do not follow from each other and from `plan`.
-pub fn replay(plan: &Plan, entries: &[Entry]) -> Result<Replayed, LedgerError> {
+pub fn replay(plan: &SharedPlan, entries: &[Entry]) -> Result<Replayed, LedgerError> {
     let first = entries.first().ok_or(LedgerError::Beginning)?;
     let Fact::Created { plan: digest, content, .. } = &first.fact else { return Err(LedgerError::Beginning) };
     if *digest != plan.digest() || first.place != 1 {

@@ -1,7 +1,10 @@
 //! A route as it was when the run began: a run never sees a later configuration.
 
 use crate::{Approver, Digest, Stage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 /// Everything that decides how a run goes on, fixed at its beginning and part of its checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +29,58 @@ pub struct Plan {
     pub on_unknown: OnUnknown,
 }
 
-impl Plan {
+/// A plan that the runs of a route share, with what would else be worked out for each of them again.
+#[derive(Clone, Debug)]
+pub struct SharedPlan(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    plan: Plan,
+    json: OnceLock<Box<RawValue>>,
+    digest: OnceLock<Digest>,
+}
+
+impl SharedPlan {
     /// Digest of everything in it, part of what an approval is about.
     pub fn digest(&self) -> Digest {
-        Digest::of(&serde_json::to_vec(self).expect("a plan has no maps with keys that are not strings"))
+        *self.0.digest.get_or_init(|| Digest::of(self.json().get().as_bytes()))
+    }
+
+    fn json(&self) -> &RawValue {
+        let json = || serde_json::value::to_raw_value(&self.0.plan).expect("a plan has no maps with keys that are not strings");
+        self.0.json.get_or_init(json)
+    }
+}
+
+impl From<Plan> for SharedPlan {
+    fn from(plan: Plan) -> SharedPlan {
+        SharedPlan(Arc::new(Shared { plan, json: OnceLock::new(), digest: OnceLock::new() }))
+    }
+}
+
+impl Deref for SharedPlan {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0.plan
+    }
+}
+
+impl PartialEq for SharedPlan {
+    fn eq(&self, other: &SharedPlan) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || **self == **other
+    }
+}
+
+impl Serialize for SharedPlan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedPlan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SharedPlan, D::Error> {
+        Plan::deserialize(deserializer).map(SharedPlan::from)
     }
 }
 

@@ -11,7 +11,7 @@ mod words;
 use crate::ledger::{advance, judging, replay};
 use crate::{
     Approval, ApprovalId, Approver, Choice, Commit, Decided, Decision, Digest, Edit, Entry, Event, Fact, FailureKind, Guard, Message,
-    Missing, Plan, Principal, PrincipalRole, Reply, ReportError, RunId, Stage, Time, Tool, unreachable,
+    Missing, Principal, PrincipalRole, Reply, ReportError, RunId, SharedPlan, Stage, Time, Tool, unreachable,
 };
 use again::{Original, Rewritten};
 use approvers::required;
@@ -278,7 +278,7 @@ pub enum Refused {
 pub struct Run {
     id: RunId,
     version: u64,
-    plan: Plan,
+    plan: SharedPlan,
     principal: Principal,
     request: Request,
     background: bool,
@@ -312,13 +312,14 @@ impl Run {
     /// Why the lists of approvers can never be satisfied.
     pub fn new(
         id: RunId,
-        plan: Plan,
+        plan: impl Into<SharedPlan>,
         request: Request,
         principal: Principal,
         background: bool,
         salt: [u8; 32],
         now: Time,
     ) -> Result<Run, String> {
+        let plan = plan.into();
         let mut run = Run {
             id,
             version: 0,
@@ -481,7 +482,7 @@ impl Run {
     }
 
     /// The route as it was when the run began.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &SharedPlan {
         &self.plan
     }
 

@@ -131,18 +131,21 @@ fn folder() -> PathBuf {
 #[test]
 fn checkpoints_of_every_version_can_be_read_and_are_written_back_equal() {
     for (name, run) in phases() {
-        let path = folder().join(format!("v1-{name}.json"));
-        if std::env::var_os("UPDATE_CHECKPOINTS").is_some() && !path.exists() {
-            std::fs::write(&path, run.encode()).expect("fixtures can be written");
+        for (ending, bytes) in [("json", run.encode()), ("packed", run.commit_again().checkpoint.bytes)] {
+            let path = folder().join(format!("v1-{name}.{ending}"));
+            if std::env::var_os("UPDATE_CHECKPOINTS").is_some() && !path.exists() {
+                std::fs::write(&path, bytes).expect("fixtures can be written");
+            }
+            assert!(path.exists(), "{} is missing: run this test with UPDATE_CHECKPOINTS=1", path.display());
         }
-        assert!(path.exists(), "{} is missing: run this test with UPDATE_CHECKPOINTS=1", path.display());
     }
     for file in std::fs::read_dir(folder()).expect("there are fixtures") {
         let path = file.expect("an entry can be read").path();
-        let bytes = std::fs::read(&path).expect("a fixture can be read");
-        let run = Run::decode(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(run.encode() == bytes, "{} is not written back as it was", path.display());
+        let read = |path: &Path| std::fs::read(path).expect("a fixture can be read");
+        let run = Run::decode(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(run.encode() == read(&path.with_extension("json")), "{} is not written back as it was", path.display());
         assert_eq!(Run::decode(&run.encode()).expect("its own bytes"), run);
+        assert_eq!(Run::decode(&run.commit_again().checkpoint.bytes).expect("its own bytes"), run);
     }
 }
 
@@ -153,8 +156,10 @@ fn what_is_foreign_newer_or_cut_is_refused_with_a_reason() {
     for foreign in [&b""[..], b"{}", b"null", b"\xff\xfe", br#"{"format":1}"#, br#"{"format":1,"run":{}}"#, b"SQLite format 3\0"] {
         assert!(matches!(Run::decode(foreign), Err(DecodeError::Damaged(_))), "{foreign:?}");
     }
-    let bytes = after(&[2, 1]).encode();
-    assert!((0..bytes.len()).all(|end| Run::decode(&bytes[..end]).is_err()));
+    let run = after(&[2, 1]);
+    for bytes in [run.encode(), run.commit_again().checkpoint.bytes] {
+        assert!((0..bytes.len()).all(|end| Run::decode(&bytes[..end]).is_err()));
+    }
 }
 
 #[test]
@@ -200,7 +205,7 @@ fn damaged_checkpoints_never_panic_whatever_is_done_with_them() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % sides
     };
-    let originals: Vec<Vec<u8>> = phases().into_iter().map(|it| it.1.encode()).collect();
+    let originals: Vec<Vec<u8>> = phases().into_iter().flat_map(|(_, run)| [run.encode(), run.commit_again().checkpoint.bytes]).collect();
     let mut read = 0;
     for _ in 0..30_000 {
         let mut bytes = originals[roll(originals.len())].clone();

@@ -10,8 +10,8 @@ use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
 use crate::open::{HostedProvider, limits};
 use aegis_core::{
-    ApprovalId, Choice, Decision, Digest, Event, Plan, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId, Status,
-    Time,
+    ApprovalId, Choice, Decision, Digest, Event, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId, SharedPlan,
+    Status, Time,
 };
 use aegis_store::{ApprovalFilter, CommitError, Earlier, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
 use aegis_wasm::{LoadedGuard, Sandbox};
@@ -150,7 +150,7 @@ impl NewDecision {
 pub struct App {
     driver: Arc<Driver>,
     store: Arc<dyn Store>,
-    plans: BTreeMap<String, Plan>,
+    plans: BTreeMap<String, SharedPlan>,
     auth: Auth,
     metrics: Arc<Metrics>,
     settings: ServerSettings,
@@ -160,7 +160,7 @@ impl App {
     /// From parts that are ready. Everything that is slow or may fail comes before this: see [`App::open`].
     pub fn assemble(
         settings: &Settings,
-        plans: BTreeMap<String, Plan>,
+        plans: BTreeMap<String, SharedPlan>,
         store: Arc<dyn Store>,
         sandbox: Sandbox,
         guards: Vec<HostedGuard>,
@@ -202,7 +202,7 @@ impl App {
     }
 
     /// The plan of every route, by the route's name.
-    pub fn plans(&self) -> &BTreeMap<String, Plan> {
+    pub fn plans(&self) -> &BTreeMap<String, SharedPlan> {
         &self.plans
     }
 

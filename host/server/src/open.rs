@@ -2,7 +2,7 @@
 
 use crate::app::{App, HostedGuard};
 use crate::config::{ConfigErrors, GuardLimits, GuardSettings, Loaded, PersistenceSettings, ProviderSettings, Settings, Source};
-use aegis_core::{Code, Digest, Plan};
+use aegis_core::{Code, Digest, SharedPlan};
 use aegis_provider::{Fake, OpenAiCompatible, Provider, SettingsError};
 use aegis_store::{Access, Sqlite, Store, StoreError};
 use aegis_wasm::{Limits, LoadError, LoadedGuard, Options, Progress, Sandbox, SandboxError};
@@ -219,10 +219,10 @@ pub fn providers(settings: &BTreeMap<String, ProviderSettings>) -> Result<BTreeM
 }
 
 /// The plan of every route, by the route's name. `guards` are all that the settings name.
-pub fn plans(settings: &Settings, guards: &[HostedGuard]) -> BTreeMap<String, Plan> {
+pub fn plans(settings: &Settings, guards: &[HostedGuard]) -> BTreeMap<String, SharedPlan> {
     let loaded = |name: &str| {
         let it = &guards.iter().find(|it| it.name == name).expect("every guard was loaded").loaded;
         Loaded { component: it.component(), settings: it.settings(), scope: it.manifest().scope }
     };
-    settings.routes.keys().filter_map(|name| Some((name.clone(), settings.plan(name, loaded)?))).collect()
+    settings.routes.keys().filter_map(|name| Some((name.clone(), settings.plan(name, loaded)?.into()))).collect()
 }

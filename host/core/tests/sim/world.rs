@@ -690,7 +690,7 @@ impl World {
             assert_eq!((entry.place, entry.run), (place, held.run.id()));
             self.seen.hit(names::fact(&entry.fact));
         }
-        let replayed = replay(&case.plan, ledger).expect("a ledger that was written can be replayed");
+        let replayed = replay(&case.plan.clone().into(), ledger).expect("a ledger that was written can be replayed");
         assert_eq!(&replayed.phase, held.run.phase(), "replay leads where the run stands");
         assert_eq!(replayed.version, held.run.version());
         assert_eq!(replayed.request, held.run.content(Stage::Ingress), "replay knows the request's digest");
