@@ -5,6 +5,7 @@
 mod again;
 mod approvers;
 mod content;
+mod erasure;
 mod facts;
 mod words;
 
@@ -301,6 +302,9 @@ pub struct Run {
     originals: Vec<Original>,
     /// What people wrote instead; erased with the content.
     rewritten: Vec<Rewritten>,
+    /// When the content was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased: Option<Time>,
     /// All that happened, in order; the last ones are not committed yet.
     history: Vec<Entry>,
 }
@@ -340,6 +344,7 @@ impl Run {
             words: BTreeMap::new(),
             originals: vec![],
             rewritten: vec![],
+            erased: None,
             history: vec![],
         };
         for guard in Stage::ALL.iter().flat_map(|stage| run.plan.pipeline.at(*stage)) {
@@ -583,6 +588,7 @@ impl Run {
         match &self.phase {
             _ if self.revisions.len() != messages => Err("revisions do not fit the messages"),
             _ if !countable => Err("a number is beyond counting"),
+            _ if self.erased.is_some() && !self.status().is_final() => Err("erased before it was over"),
             Phase::Judging { stage, guard } if !asks(*stage, *guard) => Err("no such guard"),
             Phase::Awaiting { stage, guard, .. } if !asks(*stage, *guard) => Err("no such guard"),
             Phase::Awaiting { approval, .. } if self.approvals.last().map(|it| it.id) != Some(*approval) => Err("no such question"),

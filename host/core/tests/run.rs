@@ -469,3 +469,72 @@ fn a_commit_made_again_is_the_same_commit() {
     assert_eq!((second.checkpoint.version, second.entries.len()), (2, 1));
     assert_eq!(Run::decode(&second.checkpoint.bytes).expect("a checkpoint"), run, "what is stored is the run that was committed");
 }
+
+/// A run in whose every corner somebody has written `SECRET`, up to the reply.
+fn full_of_secrets() -> Run {
+    let secret = |what: &str| format!("SECRET {what}");
+    let request = Request {
+        messages: vec![Message::text(Role::User, secret("question"))],
+        tools: vec![Tool { name: secret("tool"), description: Some(secret("tool")), parameters: None, strict: None }],
+        params: serde_json::json!({"user": secret("parameter")}).as_object().expect("it is one").clone(),
+        metadata: [(secret("name"), secret("note"))].into(),
+        approvers: vec!["role:approver".parse().expect("an approver")],
+    };
+    let guards = [(Stage::Ingress, guard("asks")), (Stage::Egress, Guard { scope: Scope::Message, ..guard("blocks") })];
+    let mut run = create(plan(&guards), request).expect("a good plan");
+    let label = Label { key: secret("key"), value: secret("label") };
+    let question = Verdict::RequireApproval(Question { prompt: secret("prompt"), ..Question::default() });
+    let asks = Report { labels: vec![label], memory: Some(secret("memory")), ..Report::of(question) };
+    assert!(report(&mut run, asks));
+    approve(&mut run, "bob", vec![edit(part(0), 0, 3, &secret("edit"))]).expect("he may");
+    judge(&mut run, Verdict::Allow);
+    let Want::Provider(call) = run.wants() else { panic!("it wants {:?}", run.wants()) };
+    let (step, usage) = (call.step, Usage { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 });
+    let answer = Answer { message: Message::text(Role::Assistant, secret("reply")), finish_reason: Some(secret("stop")), usage };
+    run.handle(Event::Answered { step, result: Ok(answer) }, NOW).expect("it fits");
+    run
+}
+
+#[test]
+fn what_is_erased_leaves_no_content_and_all_that_the_ledger_tells() {
+    for (verdict, status) in
+        [(Verdict::Allow, Status::Completed), (Verdict::Block("SECRET reason".into()), Status::Blocked), (question(), Status::Cancelled)]
+    {
+        let mut run = full_of_secrets();
+        judge(&mut run, verdict);
+        if status == Status::Cancelled {
+            run.handle(Event::Cancelled { by: person("cy") }, NOW).expect("it is open");
+        }
+        let entries = run.commit().entries;
+        let before = run.clone();
+        run.erase(Time(2_000)).expect("it is over");
+        let bytes = String::from_utf8(run.encode()).expect("JSON");
+        assert!(!bytes.contains("SECRET") && !bytes.contains("may it?"), "{status:?}: {bytes}");
+        assert!(!bytes.contains(&Digest([1; 32]).hex()), "the salt is still there");
+        assert_eq!(Run::decode(run.encode().as_slice()).expect("it can stand there"), run);
+        assert_eq!((run.erased(), run.status(), run.version()), (Some(Time(2_000)), status, before.version()));
+        assert_eq!((run.history(), run.phase(), run.updated_at()), (&entries[..], before.phase(), before.updated_at()));
+        assert_eq!(run.unjudged_reply().map(|it| it.usage.total_tokens), Some(7), "what it cost is no content");
+        assert!(run.approvals().iter().map(|it| &it.digest).eq(before.approvals().iter().map(|it| &it.digest)));
+        assert!(replay(run.plan(), run.history()).is_ok() && run.again().is_err(), "it verifies, and can be proved no more");
+        assert!(run.entitles(&person("bob")), "whoever was asked may still see it");
+        let once = run.clone();
+        run.erase(Time(3_000)).expect("again");
+        assert_eq!(run, once, "erasing it again changes nothing");
+    }
+}
+
+#[test]
+fn what_is_not_over_is_never_erased() {
+    let mut run = full_of_secrets();
+    for _ in 0..2 {
+        let before = run.clone();
+        assert_eq!(run.erase(NOW), Err(Refused::Illegal));
+        assert_eq!(run, before);
+        run.commit();
+    }
+    judge(&mut run, Verdict::Allow);
+    assert_eq!((run.status(), run.erase(NOW)), (Status::Completed, Err(Refused::Illegal)), "its end is not committed yet");
+    run.commit();
+    run.erase(NOW).expect("now it is");
+}

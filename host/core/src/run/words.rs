@@ -26,7 +26,7 @@ impl Run {
     pub fn words(&self, entry: &Entry) -> Option<&str> {
         match &entry.fact {
             Fact::Judged { ruling: Ruling::RequireApproval { approval, .. }, .. } => {
-                self.approvals.iter().find(|it| it.id == *approval).map(|it| it.prompt.as_str())
+                self.approvals.iter().find(|it| it.id == *approval).map(|it| it.prompt.as_str()).filter(|_| self.erased.is_none())
             }
             _ => self.words.get(&entry.place).map(String::as_str),
         }
