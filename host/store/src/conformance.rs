@@ -1,9 +1,13 @@
 //! What every store has to keep to, as tests over a place where stores can be opened: [`conformance!`] makes them for one.
 
-use crate::{ApprovalFilter, CommitError, Earlier, NewKey, Page, Position, RunFilter, Session, Store, Verifier};
+use crate::{
+    ApprovalFilter, CommitError, Doomed, Earlier, Fault, Filter, Gone, Held, NewKey, Page, Position, RunFilter, Session, Store, Verifier,
+    export, verify,
+};
 use aegis_core::{
     Answer, ApprovalRule, Approver, Backoff, Choice, Commit, Digest, Entry, Event, Guard, Message, Mode, OnFailure, OnUnknown, Plan,
-    Principal, PrincipalRole, Question, Report, Request, RequestKey, Role, Run, RunId, Scope, Stages, Status, Time, Usage, Verdict,
+    Principal, PrincipalRole, Question, Record, Removal, Removed, Report, Request, RequestKey, Role, Run, RunId, Scope, Stages, Status,
+    Time, Usage, Verdict,
 };
 use std::sync::Arc;
 
@@ -38,6 +42,11 @@ macro_rules! conformance {
             sessions_end_by_themselves_and_with_their_key
             blobs_are_kept_for_the_next_host_until_no_open_run_needs_them
             a_check_of_a_sound_store_finds_nothing
+            the_content_of_runs_that_are_long_over_goes_in_small_steps_and_the_rest_stays
+            runs_that_are_long_over_go_and_those_that_are_not_over_never
+            the_ledger_loses_its_first_lines_and_none_that_explains_a_run
+            a_pruned_ledger_is_exported_and_verifies_and_goes_on_for_the_next_host
+            what_one_principal_has_said_is_erased_and_nothing_of_others
         );
     };
     ($place:expr; $($test:ident)*) => {$(
@@ -418,6 +427,7 @@ async fn ledger(store: &Arc<dyn Store>) -> Vec<Entry> {
             entries.push(serde_json::from_slice(&line.entry).expect("an entry"));
         }
         if lines.is_empty() {
+            verifier.end().expect("it begins at its beginning");
             return entries;
         }
     }
@@ -626,4 +636,162 @@ pub(crate) async fn a_check_of_a_sound_store_finds_nothing(place: &impl Place) {
     }
     let report = store.check().await.expect("a report");
     assert_eq!((report.runs, report.lines, report.faults), (3, 6, vec![]));
+}
+
+/// The `n`th run of `who`, which was over at `n` milliseconds; its request has the key `n`, and is remembered until the end of time.
+async fn over(store: &Arc<dyn Store>, n: u16, who: &str) -> RunId {
+    let mut run = run(n, who, plan("default", vec![]), &[]);
+    let key = RequestKey::new(who, &n.to_string(), &[], Time(0), u64::MAX);
+    store.run_create(Commit { request: Some(key), ..run.commit() }).await.expect("a new run");
+    answer(&mut run);
+    commit(store, &mut run).await;
+    run.id()
+}
+
+async fn fetched(store: &Arc<dyn Store>, id: RunId) -> Run {
+    store.run_fetch(id).await.expect("an answer").expect("it is there")
+}
+
+async fn gone(store: &Arc<dyn Store>, doomed: Doomed, limit: usize) -> usize {
+    store.remove(&doomed, NOW, limit).await.expect("it goes").count
+}
+
+async fn removals(store: &Arc<dyn Store>) -> Vec<Removal> {
+    let lines = store.ledger_list(&Position::default(), usize::MAX).await.expect("lines");
+    let records = lines.iter().map(|line| Record::read(&line.entry).expect("a line"));
+    records.filter_map(|it| if let Record::Removal(removal) = it { Some(removal) } else { None }).collect()
+}
+
+async fn faults(store: &Arc<dyn Store>) -> Vec<String> {
+    store.check().await.expect("a report").faults
+}
+
+async fn remembered(store: &Arc<dyn Store>, n: u16, who: &str) -> bool {
+    let key = RequestKey::new(who, &n.to_string(), &[], Time(0), u64::MAX);
+    store.request_find(&key).await.expect("an answer").is_some()
+}
+
+const NOW: Time = Time(1_000_000);
+
+pub(crate) async fn the_content_of_runs_that_are_long_over_goes_in_small_steps_and_the_rest_stays(place: &impl Place) {
+    let store = place.open();
+    let mut old = vec![];
+    for n in 1..=5 {
+        old.push(over(&store, n, "ada").await);
+    }
+    let young = over(&store, 100, "ada").await;
+    let (mut open, mut waits) = (plain(6), paused(7));
+    create(&store, &mut open).await;
+    create(&store, &mut waits).await;
+    let doomed = || Doomed::Content { ended_before: Time(100) };
+    assert_eq!(gone(&store, doomed(), 2).await, 2, "no more at once");
+    assert_eq!(faults(&store).await, Vec::<String>::new(), "in the middle, too, the ledger says what is gone");
+    assert_eq!((gone(&store, doomed(), 2).await, gone(&store, doomed(), 2).await, gone(&store, doomed(), 2).await), (2, 1, 0));
+    for (n, id) in (1..).zip(&old) {
+        let run = fetched(&store, *id).await;
+        assert_eq!((run.erased(), run.status(), run.history().len()), (Some(NOW), Status::Completed, 2));
+        assert!(!String::from_utf8(run.encode()).expect("JSON").contains(&format!("message {n}")), "{run:?}");
+        assert!(!remembered(&store, n, "ada").await);
+    }
+    assert!(remembered(&store, 100, "ada").await);
+    assert!(fetched(&store, young).await.erased().is_none());
+    assert_eq!((fetched(&store, open.id()).await, fetched(&store, waits.id()).await), (open, waits), "what is not over stays as it is");
+    let removals = removals(&store).await;
+    assert_eq!(removals.iter().flat_map(Removal::runs).copied().collect::<std::collections::BTreeSet<_>>(), old.into_iter().collect());
+    assert!(removals.iter().all(|it| it.time == NOW && matches!(it.what, Removed::Content { ended_before: Time(100), .. })));
+    assert_eq!(faults(&store).await, Vec::<String>::new());
+}
+
+pub(crate) async fn runs_that_are_long_over_go_and_those_that_are_not_over_never(place: &impl Place) {
+    let store = place.open();
+    let (a, b, young) = (over(&store, 1, "ada").await, over(&store, 2, "ada").await, over(&store, 100, "ada").await);
+    let (mut open, mut waits) = (plain(3), paused(4));
+    create(&store, &mut open).await;
+    create(&store, &mut waits).await;
+    assert_eq!(gone(&store, Doomed::Content { ended_before: Time(2) }, 9).await, 1, "with its content or without");
+    let doomed = || Doomed::Runs { ended_before: Time(100) };
+    assert_eq!((gone(&store, doomed(), 1).await, gone(&store, doomed(), 9).await, gone(&store, doomed(), 9).await), (1, 1, 0));
+    assert_eq!((store.run_fetch(a).await, store.run_fetch(b).await), (Ok(None), Ok(None)));
+    assert_eq!(listed(&store, RunFilter::default()).await, [young, waits.id(), open.id()]);
+    assert!(!remembered(&store, 2, "ada").await && remembered(&store, 100, "ada").await);
+    let entries = store.ledger_list(&Position::default(), usize::MAX).await.expect("lines").len();
+    assert_eq!(entries, 6 + 3 + 3, "what the ledger says of them stays, and that they went");
+    decide(&mut waits, &principal("bob", &[], &[PrincipalRole::Approver]));
+    commit(&store, &mut waits).await;
+}
+
+pub(crate) async fn the_ledger_loses_its_first_lines_and_none_that_explains_a_run(place: &impl Place) {
+    let store = place.open();
+    over(&store, 1, "ada").await;
+    over(&store, 2, "ada").await;
+    let mut waits = paused(3);
+    create(&store, &mut waits).await;
+    over(&store, 4, "ada").await;
+    let doomed = |before| Doomed::Lines { written_before: Time(before) };
+    assert_eq!(gone(&store, doomed(100), 9).await, 0, "every run is there");
+    assert_eq!(gone(&store, Doomed::Runs { ended_before: Time(100) }, 9).await, 3);
+    assert_eq!(gone(&store, doomed(2), 9).await, 2, "those of the first run, and no younger ones");
+    assert_eq!((gone(&store, doomed(100), 1).await, gone(&store, doomed(100), 9).await), (1, 1), "up to the run that waits");
+    assert_eq!(gone(&store, doomed(u64::MAX), 9).await, 0);
+    let last = removals(&store).await.pop().expect("it says so");
+    assert!(matches!(last.what, Removed::Lines { first: 5, written_before: Time(100), .. }), "{last:?}");
+    assert_eq!(faults(&store).await, Vec::<String>::new());
+    waits.handle(Event::TimePassed, Time(1 << 50)).expect("it has expired");
+    commit(&store, &mut waits).await;
+    assert_eq!(gone(&store, Doomed::Runs { ended_before: Time(u64::MAX) }, 9).await, 1);
+    assert!(gone(&store, doomed(u64::MAX), 99).await > 4, "nothing holds it any more");
+    assert_eq!(gone(&store, doomed(u64::MAX), 99).await, 0, "that lines went is no reason to remove that line");
+    assert_eq!(faults(&store).await, Vec::<String>::new());
+}
+
+pub(crate) async fn a_pruned_ledger_is_exported_and_verifies_and_goes_on_for_the_next_host(place: &impl Place) {
+    let store = place.open();
+    for n in 1..=3 {
+        over(&store, n, "ada").await;
+    }
+    assert_eq!(gone(&store, Doomed::Runs { ended_before: Time(3) }, 9).await, 2);
+    assert_eq!(gone(&store, Doomed::Lines { written_before: Time(3) }, 9).await, 4);
+    drop(store);
+    let store = place.open();
+    over(&store, 9, "ada").await;
+    assert_eq!(faults(&store).await, Vec::<String>::new());
+    let mut bytes = vec![];
+    export(&*store, &Filter::default(), None, NOW, &mut bytes).await.expect("memory has room");
+    let seen = verify(bytes.as_slice(), None).expect("what is left verifies");
+    assert_eq!((seen.head.streams[0].first, seen.head.streams[0].n, seen.removals.runs.len()), (5, 10, 2));
+    // The line that tells of it is cut out, and all that follows is sealed again.
+    let text = String::from_utf8(bytes).expect("JSON");
+    let silent: Vec<&str> = text.lines().filter(|it| !it.contains("written_before")).collect();
+    assert!(matches!(verify(silent.join("\n").as_bytes(), None).expect_err("a line is missing").fault, Fault::Missing(..)));
+    let lines = store.ledger_list(&Position::default(), usize::MAX).await.expect("lines");
+    let mut verifier = Verifier::default();
+    lines.iter().skip(1).for_each(|line| verifier.follow(line).expect("a chain"));
+    let beheaded = verifier.end().expect_err("one line more is gone than was removed");
+    assert!(beheaded.contains("lines 1 to 5 are missing"), "{beheaded}");
+    let mut position = Position::default();
+    lines.iter().take(1).for_each(|line| position.pass(line));
+    assert_eq!(store.ledger_list(&position, usize::MAX).await, Ok(lines[1..].to_vec()));
+}
+
+pub(crate) async fn what_one_principal_has_said_is_erased_and_nothing_of_others(place: &impl Place) {
+    let store = place.open();
+    let (a, bobs, b, c) =
+        (over(&store, 1, "ada").await, over(&store, 2, "bob").await, over(&store, 3, "ada").await, over(&store, 4, "ada").await);
+    let mut waits = paused(5);
+    create(&store, &mut waits).await;
+    let held = Held { erasable: 3, open: 1, open_runs: vec![waits.id()] };
+    assert_eq!((store.held("ada").await, store.held("eve").await), (Ok(held.clone()), Ok(Held::default())));
+    let erase = |after| Doomed::ContentOf { principal: "ada".into(), by: "root".into(), after };
+    assert_eq!(store.remove(&erase(None), NOW, 2).await, Ok(Gone { count: 2, last: Some(b) }));
+    assert_eq!(store.remove(&erase(Some(b)), NOW, 2).await, Ok(Gone { count: 1, last: Some(c) }));
+    assert_eq!(store.remove(&erase(Some(c)), NOW, 2).await, Ok(Gone::default()));
+    store.scrub().await.expect("nothing is in the way");
+    assert_eq!(store.held("ada").await, Ok(Held { erasable: 0, ..held }));
+    assert_eq!(store.held("bob").await.expect("an answer").erasable, 1);
+    assert!(fetched(&store, bobs).await.erased().is_none() && remembered(&store, 2, "bob").await && !remembered(&store, 1, "ada").await);
+    assert_eq!(fetched(&store, waits.id()).await, waits);
+    let removed: Vec<Removed> = removals(&store).await.into_iter().map(|it| it.what).collect();
+    let erased = |runs| Removed::Erased { runs, principal: "ada".into(), by: "root".into() };
+    assert_eq!(removed, [erased(vec![a, b]), erased(vec![c])]);
+    assert_eq!(faults(&store).await, Vec::<String>::new());
 }

@@ -10,7 +10,7 @@ pub use key::{KeyError, LedgerKey, PublicKey};
 pub use verify::{Broken, Fault, Verified, verify};
 
 use crate::{LedgerLine, Position, Runs, StoreError};
-use aegis_core::{Digest, Entry, Fact, RunId, Time};
+use aegis_core::{Digest, Fact, Record, Removal, RunId, Time};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,9 +123,11 @@ impl Export<'_> {
         if self.filter.is_everything() {
             return Ok(true);
         }
-        let damaged = |error| StoreError::Damaged(format!("ledger {}: line {} cannot be read: {error}", line.stream, line.n));
-        let entry: Entry = serde_json::from_slice(&line.entry).map_err(damaged)?;
         let Filter { run, principal, since, until } = self.filter;
+        let entry = match Record::read(&line.entry).map_err(|error| crate::ledger::unreadable(line, &error))? {
+            Record::Run(entry) => entry,
+            Record::Removal(removal) => return Ok(self.is_about(&removal)),
+        };
         if let (Some(wanted), Fact::Created { principal, .. }) = (principal, &entry.fact)
             && wanted == principal
         {
@@ -135,6 +137,15 @@ impl Export<'_> {
             && (principal.is_none() || self.theirs.contains(&entry.run))
             && since.is_none_or(|since| entry.time >= since)
             && until.is_none_or(|until| entry.time < until))
+    }
+
+    /// Whether something was removed of what is asked for.
+    fn is_about(&self, removal: &Removal) -> bool {
+        let Filter { run, principal, since, until } = self.filter;
+        run.is_none_or(|run| removal.runs().contains(&run))
+            && (principal.is_none() || removal.runs().iter().any(|it| self.theirs.contains(it)))
+            && since.is_none_or(|since| removal.time >= since)
+            && until.is_none_or(|until| removal.time < until)
     }
 }
 

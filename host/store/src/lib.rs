@@ -21,12 +21,12 @@ pub use blobs::Blobs;
 pub use error::{CommitError, StoreError};
 pub use export::{Broken, End, ExportError, Fault, Filter, Head, KeyError, LedgerKey, PublicKey, Verified, export, verify};
 pub use keys::{Key, Keys, NewKey, Session};
-pub use ledger::{LedgerLine, Position, Verifier};
+pub use ledger::{LedgerLine, Position, Removals, Verifier};
 pub use memory::Memory;
 pub use requests::{Earlier, Requests};
 pub use runs::{ApprovalFilter, Page, Paged, RunFilter, Runs};
 pub use sqlite::{Access, Sqlite};
-pub use upkeep::{CheckReport, Description, Upkeep};
+pub use upkeep::{CheckReport, Description, Doomed, Gone, Held, Upkeep};
 
 /// All that a host needs of a store.
 pub trait Store: Runs + Requests + Keys + Blobs + Upkeep {}

@@ -3,10 +3,12 @@
 
 use crate::blobs::needed;
 use crate::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Earlier, Key, Keys, LedgerLine, NewKey, Page, Paged, Position, Requests,
-    RunFilter, Runs, Session, StoreError, Upkeep, Verifier,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Key, Keys, LedgerLine, NewKey, Page, Paged,
+    Position, Removals, Requests, RunFilter, Runs, Session, StoreError, Upkeep, Verifier,
 };
-use aegis_core::{Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, RequestKey, Run, RunId, Status, Time};
+use aegis_core::{
+    Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, Record, Removal, Removed, RequestKey, Run, RunId, Status, Time,
+};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -112,6 +114,57 @@ impl World {
         self.link = self.link.clone().next(hash);
     }
 
+    /// Runs that are over, oldest first.
+    fn over(&mut self) -> impl Iterator<Item = (&RunId, &mut Checkpoint)> {
+        self.runs.iter_mut().map(|(id, kept)| (id, &mut kept.checkpoint)).filter(|(_, it)| it.status.is_final())
+    }
+
+    /// Takes the content out of so many runs that are `wanted`.
+    fn empty(&mut self, wanted: impl Fn(&Checkpoint) -> bool, now: Time, limit: usize) -> Vec<RunId> {
+        let mut gone = vec![];
+        for (id, checkpoint) in self.over().filter(|(_, it)| wanted(it)) {
+            // One that cannot be read is left as it is: a check names it.
+            let Some(mut run) = read(checkpoint).ok().filter(|it| it.erased().is_none() && gone.len() < limit) else { continue };
+            if run.erase(now).is_ok() {
+                checkpoint.bytes = run.encode();
+                gone.push(*id);
+            }
+        }
+        self.requests.retain(|_, it| !gone.contains(&it.run));
+        gone
+    }
+
+    fn remove_runs(&mut self, ended_before: Time, limit: usize) -> Vec<RunId> {
+        let gone: Vec<RunId> = self.over().filter(|(_, it)| it.updated_at < ended_before).take(limit).map(|(id, _)| *id).collect();
+        self.runs.retain(|id, _| !gone.contains(id));
+        self.requests.retain(|_, it| !gone.contains(&it.run));
+        gone
+    }
+
+    /// So many of the first lines are old enough and of no run that is there.
+    fn lines_to_go(&self, written_before: Time, limit: usize) -> usize {
+        let (mut count, mut worth_it) = (0, false);
+        for line in self.lines.iter().take(limit) {
+            match Record::read(&line.entry) {
+                Ok(record) if record.time() >= written_before => break,
+                Ok(Record::Run(entry)) if self.runs.contains_key(&entry.run) => break,
+                Ok(Record::Run(_)) => worth_it = true,
+                Ok(Record::Removal(_)) => {}
+                Err(_) => break,
+            }
+            count += 1;
+        }
+        if worth_it || count == limit { count } else { 0 }
+    }
+
+    fn tell(&mut self, runs: Vec<RunId>, now: Time, what: impl FnOnce(Vec<RunId>) -> Removed) -> Gone {
+        let gone = Gone { count: runs.len(), last: runs.last().copied() };
+        if !runs.is_empty() {
+            self.append(Removal { time: now, what: what(runs) }.to_json());
+        }
+        gone
+    }
+
     fn earlier(&self, request: &RequestKey) -> Option<Earlier> {
         let found = self.requests.get(&(request.principal.clone(), request.key))?;
         (found.expires_at > request.at).then_some(Earlier { run: found.run, same: found.body == request.body })
@@ -187,7 +240,8 @@ impl Runs for Memory {
 
     async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         let world = self.world();
-        let read = usize::try_from(after.of(&world.link.stream)).unwrap_or(usize::MAX);
+        let removed = world.lines.first().map_or(0, |it| it.n - 1);
+        let read = usize::try_from(after.of(&world.link.stream).saturating_sub(removed)).unwrap_or(usize::MAX);
         Ok(world.lines.iter().skip(read).take(limit).cloned().collect())
     }
 }
@@ -290,10 +344,71 @@ impl Upkeep for Memory {
         for line in &world.lines {
             verifier.follow(line).unwrap_or_else(|fault| report.fault(fault));
         }
+        let removals = verifier.end().unwrap_or_else(|fault| {
+            report.fault(fault);
+            Removals::default()
+        });
         for kept in world.runs.values() {
-            read(&kept.checkpoint).map_or_else(|error| report.fault(error.to_string()), drop);
+            let read = read(&kept.checkpoint).map_err(|error| error.to_string());
+            read.and_then(|run| removals.explain_content(&run)).unwrap_or_else(|fault| report.fault(fault));
+        }
+        let told = world.lines.iter().filter_map(|line| Record::read(&line.entry).ok());
+        let told: BTreeSet<RunId> = told.filter_map(|it| if let Record::Run(entry) = it { Some(entry.run) } else { None }).collect();
+        for id in told.into_iter().filter(|id| !world.runs.contains_key(id)) {
+            removals.explain_run(id).unwrap_or_else(|fault| report.fault(fault));
         }
         Ok(report)
+    }
+
+    async fn remove(&self, doomed: &Doomed, now: Time, limit: usize) -> Result<Gone, StoreError> {
+        let mut world = self.world();
+        Ok(match doomed.clone() {
+            Doomed::Content { ended_before } => {
+                let runs = world.empty(|it| it.updated_at < ended_before, now, limit);
+                Gone { last: None, ..world.tell(runs, now, |runs| Removed::Content { runs, ended_before }) }
+            }
+            Doomed::ContentOf { principal, by, after } => {
+                let runs = world.empty(|it| it.principal == principal && after.is_none_or(|after| it.run > after), now, limit);
+                world.tell(runs, now, |runs| Removed::Erased { runs, principal, by })
+            }
+            Doomed::Runs { ended_before } => {
+                let runs = world.remove_runs(ended_before, limit);
+                Gone { last: None, ..world.tell(runs, now, |runs| Removed::Runs { runs, ended_before }) }
+            }
+            Doomed::Lines { written_before } => {
+                let count = world.lines_to_go(written_before, limit);
+                let last = world.lines.drain(..count).next_back();
+                if let Some(last) = last {
+                    let what = Removed::Lines { first: last.n + 1, previous: last.hash, written_before };
+                    world.append(Removal { time: now, what }.to_json());
+                }
+                Gone { count, last: None }
+            }
+        })
+    }
+
+    async fn held(&self, principal: &str) -> Result<Held, StoreError> {
+        let world = self.world();
+        let mut held = Held::default();
+        for it in world.runs.values().map(|it| &it.checkpoint).filter(|it| it.principal == principal) {
+            if !it.status.is_final() {
+                held.open += 1;
+                held.open_runs.extend(Some(it.run).filter(|_| held.open_runs.len() < Held::LISTED));
+            } else if read(it).is_ok_and(|run| run.erased().is_none()) {
+                held.erasable += 1;
+            }
+        }
+        Ok(held)
+    }
+
+    /// There is no file.
+    async fn shrink(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Nothing is written anywhere.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// There is no disk.

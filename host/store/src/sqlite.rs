@@ -6,6 +6,7 @@ mod blobs;
 mod file;
 mod keys;
 mod readers;
+mod removal;
 mod requests;
 mod runs;
 mod schema;
@@ -52,6 +53,7 @@ impl Sqlite {
         schema::bring_up(&mut db, &path)?;
         if lock.is_some() {
             schema::check(&db, &path)?;
+            schema::make_shrinkable(&db, &path)?;
         }
         let host = lock.is_some().then(|| schema::next_host(&db)).transpose()?;
         let link = schema::end_of_ledger(&db)?;
@@ -67,6 +69,16 @@ impl Sqlite {
     ) -> Result<T, StoreError> {
         let (reply, done) = oneshot::channel();
         self.writer.submit(work, reply);
+        done.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Runs `work` between two transactions, while everybody who commits waits.
+    async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.writer.submit_alone(move |db| drop(reply.send(work(db))));
         done.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -121,7 +133,7 @@ impl From<rusqlite::Error> for StoreError {
 mod tests {
     use super::*;
     use crate::conformance::{Place, conformance, plain};
-    use crate::{Blobs, CommitError, Keys, Requests, Runs, Store, Upkeep};
+    use crate::{Blobs, CommitError, Doomed, Keys, Requests, Runs, Store, Upkeep};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -201,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_no_database_of_this_version_is_refused_and_left_alone() {
         let foreign = |error: &StoreError| matches!(error, StoreError::Damaged(why) if why.contains("no database of Aegis"));
-        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 3 };
+        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 4 };
         type Case = (&'static str, fn(&TempDir), fn(&StoreError) -> bool);
         let cases: [Case; 4] = [
             ("text", |folder| std::fs::write(folder.path().join("test.db"), "dear diary, ".repeat(1000)).expect("written"), foreign),
@@ -235,7 +247,11 @@ mod tests {
         let store = host(&folder).expect("a database");
         store.run_create(plain(1).commit()).await.expect("a new run");
         drop(store);
-        meddle(&folder, "DROP TABLE blob; DROP TABLE request; PRAGMA user_version = 1");
+        meddle(
+            &folder,
+            "DROP TABLE blob; DROP TABLE request; DROP TABLE pruned; DROP INDEX run_over; ALTER TABLE run DROP COLUMN erased;
+             PRAGMA user_version = 1; PRAGMA auto_vacuum = NONE; VACUUM",
+        );
         let store = host(&folder).expect("it is brought up");
         assert!(store.run_fetch(plain(1).id()).await.expect("an answer").is_some());
         let kept = store.blob_keep(b"new").await.expect("there is a place for it");
@@ -343,6 +359,12 @@ mod tests {
             ("UPDATE ledger SET entry = '{}' WHERE seq = 2", "line 2 or the one before was changed"),
             ("DELETE FROM ledger WHERE seq = 2", "line 2 is missing, 3 stands in its place"),
             ("DELETE FROM ledger WHERE seq = 3", "has 1 entries, and the ledger has 0 of them"),
+            ("DELETE FROM ledger WHERE seq = 1", "line 1 is missing, 2 stands in its place"),
+            ("DELETE FROM run WHERE seq = 1", "is missing, and no line of the ledger says that it was removed"),
+            (
+                "INSERT INTO pruned SELECT 1, seq, hash FROM ledger WHERE seq = 1; DELETE FROM ledger WHERE seq = 1; DELETE FROM run WHERE seq = 1",
+                "lines 1 to 1 are missing, and no line says that they were removed",
+            ),
             ("UPDATE run SET checkpoint = '{}' WHERE seq = 1", "cannot be read"),
         ] {
             let folder = folder();
@@ -357,6 +379,115 @@ mod tests {
         }
     }
 
+    /// Over, with `words` in the question and in the answer, and large or small as the number says.
+    async fn wordy(store: &Sqlite, n: u16, who: &str, words: &str) {
+        use aegis_core::{Answer, Event, Message, Request, Role, Usage};
+        let long = |what: &str| format!("{what} {words} ").repeat(1 + usize::from(n % 7) * 12);
+        let request = Request { messages: vec![Message::text(Role::User, long("question"))], ..Request::default() };
+        let who = aegis_core::Principal { id: who.into(), ..aegis_core::Principal::anonymous() };
+        let now = aegis_core::Time(u64::from(n));
+        let mut run =
+            aegis_core::Run::new(plain(n).id(), plain(n).plan().clone(), request, who, false, [7; 32], now).expect("nobody has to approve");
+        store.run_create(run.commit()).await.expect("a new run");
+        let answer = Answer { message: Message::text(Role::Assistant, long("answer")), finish_reason: None, usage: Usage::default() };
+        run.handle(Event::Answered { step: 1, result: Ok(answer) }, now).expect("a call that is under way");
+        store.run_commit(run.commit()).await.expect("nobody was faster");
+    }
+
+    /// The files of the database in which `words` stand.
+    fn found_in(folder: &TempDir, words: &str) -> Vec<String> {
+        let files = std::fs::read_dir(folder.path()).expect("a folder").map(|it| it.expect("a file"));
+        let holds = |it: &std::fs::DirEntry| {
+            std::fs::read(it.path()).expect("a file").windows(words.len()).any(|window| window == words.as_bytes())
+        };
+        files.filter(holds).map(|it| it.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    async fn all_gone(store: &Sqlite, doomed: Doomed) {
+        while store.remove(&doomed, aegis_core::Time(1 << 40), 10).await.expect("it goes").count > 0 {}
+    }
+
+    #[tokio::test]
+    async fn no_byte_of_what_was_erased_is_left_in_any_file() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        for n in 1..=300 {
+            wordy(&store, n, if n % 3 == 0 { "eve" } else { "ada" }, if n % 3 == 0 { "KEPTMARK" } else { "GONEMARK" }).await;
+        }
+        assert!(!found_in(&folder, "GONEMARK").is_empty());
+        let mut after = None;
+        loop {
+            let doomed = Doomed::ContentOf { principal: "ada".into(), by: "root".into(), after };
+            let gone = store.remove(&doomed, aegis_core::Time(1 << 40), 10).await.expect("it goes");
+            after = gone.last;
+            if after.is_none() {
+                break;
+            }
+        }
+        store.scrub().await.expect("nobody reads");
+        assert_eq!(found_in(&folder, "GONEMARK"), Vec::<String>::new());
+        assert_eq!(found_in(&folder, "KEPTMARK"), ["test.db"]);
+        let report = store.check().await.expect("a report");
+        assert_eq!((report.runs, report.faults), (300, vec![]));
+        wordy(&store, 301, "ada", "NEWMARK").await;
+        drop(store);
+        assert_eq!(host(&folder).expect("it opens").check().await.expect("a report").faults, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn the_file_shrinks_when_much_was_removed_and_one_of_an_earlier_version_too() {
+        for earlier in [false, true] {
+            let folder = folder();
+            let mut store = host(&folder).expect("a database");
+            if earlier {
+                drop(store);
+                meddle(&folder, "PRAGMA auto_vacuum = NONE; VACUUM");
+                store = host(&folder).expect("a database");
+            }
+            for n in 1..=300 {
+                wordy(&store, n, "ada", &"x".repeat(200)).await;
+            }
+            store.scrub().await.expect("nobody reads");
+            let size = || std::fs::metadata(folder.path().join("test.db")).expect("a file").len();
+            let before = size();
+            all_gone(&store, Doomed::Runs { ended_before: aegis_core::Time(1 << 40) }).await;
+            assert_eq!(store.check().await.expect("a report").runs, 0);
+            let mut steps = 0;
+            while store.shrink().await.expect("it may") {
+                steps += 1;
+            }
+            assert!(steps > 1, "in small steps");
+            assert_eq!(store.check().await.expect("a report").faults, Vec::<String>::new());
+            drop(store);
+            assert!(size() * 4 < before, "{} of {before} bytes are left", size());
+        }
+    }
+
+    #[tokio::test]
+    async fn content_that_was_taken_out_without_a_word_is_found() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        wordy(&store, 1, "ada", "x").await;
+        all_gone(&store, Doomed::Content { ended_before: aegis_core::Time(1 << 40) }).await;
+        let erased = store.run_fetch(plain(1).id()).await.expect("an answer").expect("it is there").encode();
+        wordy(&store, 2, "ada", "x").await;
+        let other = String::from_utf8(erased).expect("JSON").replace(&plain(1).id().to_string(), &plain(2).id().to_string());
+        drop(store);
+        meddle(&folder, &format!("UPDATE run SET checkpoint = CAST('{other}' AS BLOB) WHERE seq = 2"));
+        let faults = host(&folder).expect("it opens").check().await.expect("a report").faults;
+        assert!(faults.len() == 1 && faults[0].contains("the content of run"), "{faults:?}");
+    }
+
+    #[tokio::test]
+    async fn only_a_host_removes_anything() {
+        let folder = folder();
+        let _host = host(&folder).expect("a database");
+        let command = Sqlite::open(folder.path().join("test.db"), Access::Command).expect("beside the host");
+        let doomed = Doomed::Runs { ended_before: aegis_core::Time(1) };
+        assert_eq!(command.remove(&doomed, aegis_core::Time(1), 1).await, Err(StoreError::NotHost));
+        assert_eq!((command.shrink().await, command.scrub().await), (Err(StoreError::NotHost), Err(StoreError::NotHost)));
+    }
+
     #[tokio::test]
     async fn open_runs_and_own_runs_are_found_by_index() {
         let folder = folder();
@@ -366,6 +497,10 @@ mod tests {
             ("SELECT id FROM run WHERE status = 'paused' AND due <= 7 ORDER BY due, id LIMIT 9", "run_due"),
             ("SELECT id FROM run WHERE status = 'paused' AND lists = 1 ORDER BY id DESC LIMIT 9", "run_paused"),
             ("SELECT id FROM run WHERE principal = 'ada' ORDER BY id DESC LIMIT 9", "run_principal"),
+            (
+                "SELECT id FROM run WHERE status IN ('completed', 'blocked', 'denied', 'cancelled', 'error') AND erased IN (0, 1) AND updated_at < 7 LIMIT 9",
+                "run_over",
+            ),
         ] {
             let plan = store.read(move |db| {
                 let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;

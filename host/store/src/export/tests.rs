@@ -3,7 +3,7 @@
 use super::*;
 use crate::conformance::plain;
 use crate::{Broken, Fault, LedgerKey, Memory, PublicKey, Verified, verify};
-use aegis_core::{Commit, Event, Link, Principal, Run};
+use aegis_core::{Commit, Entry, Event, Link, Principal, Run};
 
 const NOW: Time = Time(1_800_000_000_000);
 

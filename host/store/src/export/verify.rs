@@ -1,7 +1,7 @@
 //! Verifies an export without the store: every line, their order, and the head. Says exactly where it breaks.
 
 use super::{End, Head, PublicKey, head::VERSION};
-use crate::LedgerLine;
+use crate::{LedgerLine, Removals};
 use aegis_core::{Digest, Link};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub struct Verified {
     pub head: Head,
     /// Whether the key that was asked for has signed it; otherwise whoever made the export could have changed it all.
     pub trusted: bool,
+    /// What its lines say was removed.
+    pub removals: Removals,
 }
 
 /// Where an export breaks, and why.
@@ -97,6 +99,17 @@ pub enum Fault {
         /// In the file.
         found: u64,
     },
+    /// The stream does not begin at its beginning, and no line says that retention took what was before.
+    #[error("lines 1 to {} of the stream {stream} are missing, and no line says that they were removed", .first - 1)]
+    Beheaded {
+        /// Which stream.
+        stream: String,
+        /// Its first line in the file.
+        first: u64,
+    },
+    /// A line of a kind that a later version writes.
+    #[error("the line tells of something that this version of Aegis does not know")]
+    Unknown,
     /// The head knows nothing of it.
     #[error("the head knows no stream {0}")]
     Foreign(String),
@@ -125,6 +138,7 @@ struct Reading {
     entries: u64,
     lines: Sha256,
     streams: BTreeMap<String, Stream>,
+    removals: Removals,
     /// The first place where lines are missing: no fault where some were left out on purpose.
     gap: Option<Broken>,
     head: Option<Head>,
@@ -182,6 +196,10 @@ impl Reading {
             }
             _ => {}
         }
+        self.removals.pass(line).map_err(|_| at(Fault::Unknown))?;
+        if !self.streams.contains_key(&line.stream) {
+            self.removals.begin(line);
+        }
         let new = || Stream { first: line.n, previous: line.previous, n: line.n, hash: line.hash };
         let stream = self.streams.entry(line.stream.clone()).or_insert_with(new);
         (stream.n, stream.hash) = (line.n, line.hash);
@@ -199,7 +217,7 @@ impl Reading {
             return Err(gap);
         }
         self.check(&head).and_then(|()| signed(&head, trusted)).map_err(|fault| self.broken(fault))?;
-        Ok(Verified { head, trusted: trusted.is_some() })
+        Ok(Verified { head, trusted: trusted.is_some(), removals: self.removals })
     }
 
     fn check(&self, head: &Head) -> Result<(), Fault> {
@@ -214,8 +232,13 @@ impl Reading {
             _ if head.entries != self.entries => Err(Fault::Count { said: head.entries, found: self.entries }),
             _ if head.lines != Digest(self.lines.clone().finalize().into()) => Err(Fault::Lines),
             _ if head.complete != head.filter.is_everything() || head.sealed() != head.hash => Err(Fault::HeadChanged),
-            _ => Ok(()),
+            _ => self.beheaded(head).map_or(Ok(()), Err),
         }
+    }
+
+    fn beheaded(&self, head: &Head) -> Option<Fault> {
+        let (stream, first) = self.removals.beheaded().filter(|_| head.filter.is_everything())?;
+        Some(Fault::Beheaded { stream: stream.into(), first })
     }
 
     fn check_end(&self, end: &End, complete: bool) -> Result<(), Fault> {

@@ -140,7 +140,7 @@ fn update(batch: &Batch<'_>, it: &Checkpoint, host: i64) -> rusqlite::Result<Opt
     let values = params![it.run.as_bytes(), it.version.cast_signed() - 1];
     let before = batch.tx.prepare_cached(before)?.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)));
     let Some::<(i64, bool)>((seq, asked)) = before.optional()? else { return Ok(None) };
-    let sql = "UPDATE run SET version = ?2, status = ?3, host = ?4, updated_at = ?5, due = ?6, lists = ?7, checkpoint = ?8 WHERE seq = ?1";
+    let sql = "UPDATE run SET version = ?2, status = ?3, host = ?4, updated_at = ?5, due = ?6, lists = ?7, checkpoint = ?8, erased = 0 WHERE seq = ?1";
     let (updated, due) = (milliseconds(it.updated_at), it.due.map(milliseconds));
     let (version, status) = (it.version.cast_signed(), it.status.name());
     batch.tx.prepare_cached(sql)?.execute(params![seq, version, status, host, updated, due, lists(it), it.bytes])?;
@@ -242,7 +242,9 @@ pub(super) fn decode((id, checkpoint): (RunId, Vec<u8>)) -> Result<Run, StoreErr
 }
 
 /// What [`line`] reads.
-pub(super) const LINES: &str = "SELECT seq, entry, hash, coalesce((SELECT before.hash FROM ledger AS before WHERE before.seq = ledger.seq - 1), zeroblob(32)) FROM ledger";
+pub(super) const LINES: &str =
+    "SELECT seq, entry, hash, coalesce((SELECT before.hash FROM ledger AS before WHERE before.seq = ledger.seq - 1),
+    (SELECT pruned.hash FROM pruned WHERE pruned.n = ledger.seq - 1), zeroblob(32)) FROM ledger";
 
 /// A row of [`LINES`].
 pub(super) fn line(stream: &str, row: &Row<'_>) -> rusqlite::Result<LedgerLine> {
@@ -255,6 +257,6 @@ pub(super) fn milliseconds(time: Time) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
-fn rows(limit: usize) -> i64 {
+pub(super) fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -89,11 +89,20 @@ const STEPS: &[&str] = &[
     CREATE INDEX request_run ON request(run);
     CREATE INDEX request_expires ON request(expires_at);
 ",
+    "
+    ALTER TABLE run ADD COLUMN erased INTEGER NOT NULL DEFAULT 0;   -- 1: its content is gone
+    CREATE INDEX run_over ON run(erased, updated_at) WHERE status IN ('completed', 'blocked', 'denied', 'cancelled', 'error');
+    CREATE TABLE pruned(                  -- the ledger's first line follows this one, which is gone
+        one  INTEGER PRIMARY KEY CHECK(one = 1),
+        n    INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+",
 ];
 
 /// What a new database begins with.
 pub(super) fn make(db: &mut Connection) -> Result<(), StoreError> {
-    db.execute_batch("PRAGMA page_size = 4096; PRAGMA synchronous = FULL;")?;
+    db.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL;")?;
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     climb(&step, 0)?;
     Ok(step.commit()?)
@@ -107,7 +116,8 @@ pub(super) fn bring_up(db: &mut Connection, path: &Path) -> Result<(), StoreErro
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;          -- group commit makes it free
          PRAGMA wal_autocheckpoint = 1000;
-         PRAGMA foreign_keys = ON;",
+         PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = ON;          -- what is deleted is overwritten",
     )?;
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster since.
@@ -123,6 +133,19 @@ fn climb(step: &Connection, version: u32) -> Result<(), StoreError> {
     if (version as usize) < STEPS.len() {
         step.pragma_update(None, "application_id", APPLICATION)?;
         step.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    }
+    Ok(())
+}
+
+/// Makes sure that the file can become smaller, which those of earlier versions cannot before they are written anew, once. Where there is no
+/// room for that, it is done at a later start.
+pub(super) fn make_shrinkable(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    const INCREMENTAL: i64 = 2;
+    if db.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
+        tracing::info!(path = %path.display(), "writing the database anew, so that it can become smaller from now on");
+        if let Err(error) = db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM") {
+            tracing::warn!(%error, "the database could not be written anew; it works, and does not become smaller");
+        }
     }
     Ok(())
 }

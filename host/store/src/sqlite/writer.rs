@@ -3,7 +3,7 @@
 
 use super::file::HostLock;
 use crate::StoreError;
-use aegis_core::{Link, RunId};
+use aegis_core::{Link, Removal, RunId};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const BATCH: usize = 512;
 /// The way to the thread. Dropping it writes what is waiting, closes the database and waits for that.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: Option<Sender<Box<dyn Job>>>,
+    tasks: Option<Sender<Task>>,
     transactions: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -27,6 +27,14 @@ pub(super) struct Writer {
 pub(super) struct Batch<'a> {
     pub(super) tx: Transaction<'a>,
     link: Link,
+}
+
+/// What the thread does next.
+enum Task {
+    /// In a transaction with whatever else is waiting.
+    Shared(Box<dyn Job>),
+    /// Outside of any transaction.
+    Alone(Box<dyn FnOnce(&Connection) + Send>),
 }
 
 /// Something to write and somebody who waits for it.
@@ -58,7 +66,7 @@ impl<T: Send, F: FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send> Job for
 impl Writer {
     /// A thread that owns the database and the lock on it.
     pub(super) fn start(db: Connection, link: Link, lock: Option<HostLock>) -> Result<Writer, StoreError> {
-        let (jobs, waiting) = channel();
+        let (tasks, waiting) = channel();
         let transactions = Arc::new(AtomicU64::new(0));
         let counted = transactions.clone();
         let write = move || {
@@ -67,7 +75,7 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(write);
         let thread = thread.map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
-        Ok(Writer { jobs: Some(jobs), transactions, thread: Some(thread) })
+        Ok(Writer { tasks: Some(tasks), transactions, thread: Some(thread) })
     }
 
     /// So many have been committed.
@@ -82,22 +90,35 @@ impl Writer {
         reply: oneshot::Sender<Result<T, StoreError>>,
     ) {
         let job = Box::new(Work { work: Some(work), found: None, reply });
-        // When the thread is gone, dropping `reply` says so.
-        drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
+        self.send(Task::Shared(job));
+    }
+
+    /// Hands over what is no part of a transaction; it may not write to the ledger.
+    pub(super) fn submit_alone(&self, work: impl FnOnce(&Connection) + Send + 'static) {
+        self.send(Task::Alone(Box::new(work)));
+    }
+
+    fn send(&self, task: Task) {
+        // When the thread is gone, dropping the sender of the answer says so.
+        drop(self.tasks.as_ref().map(|tasks| tasks.send(task)));
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.tasks = None;
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
 
-fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Box<dyn Job>>, transactions: &AtomicU64) {
-    while let Ok(first) = waiting.recv() {
-        let mut jobs = vec![first];
-        jobs.extend(waiting.try_iter().take(BATCH - 1));
+fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transactions: &AtomicU64) {
+    let mut alone = None;
+    while let Some(mut jobs) = next(waiting, &mut alone) {
+        if let Some(work) = alone.take_if(|_| jobs.is_empty()) {
+            // A panic drops the sender of the answer, which says so.
+            drop(catch_unwind(AssertUnwindSafe(|| work(&db))));
+            continue;
+        }
         // A panic unwinds through the transaction, which rolls back, and the link is replaced only afterwards: nothing is half done.
         let end = catch_unwind(AssertUnwindSafe(|| transact(&mut db, link.clone(), &mut jobs)));
         let durable = end.unwrap_or_else(|_| Err(super::gone())).map(|next| link = next);
@@ -107,6 +128,20 @@ fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Box<dyn Job>>, t
         }
         jobs.into_iter().for_each(|job| job.answer(durable.clone()));
     }
+}
+
+/// The jobs that can share a transaction, or none when what is left in `alone` comes first. `None` when nobody will ask any more.
+fn next(waiting: &Receiver<Task>, alone: &mut Option<Box<dyn FnOnce(&Connection) + Send>>) -> Option<Vec<Box<dyn Job>>> {
+    let mut jobs = vec![];
+    while alone.is_none() && jobs.len() < BATCH {
+        let task = if jobs.is_empty() { Some(waiting.recv().ok()?) } else { waiting.try_recv().ok() };
+        match task {
+            Some(Task::Shared(job)) => jobs.push(job),
+            Some(Task::Alone(work)) => *alone = Some(work),
+            None => break,
+        }
+    }
+    Some(jobs)
 }
 
 /// Commits all jobs or none, and returns the link that follows.
@@ -120,9 +155,18 @@ fn transact(db: &mut Connection, link: Link, jobs: &mut [Box<dyn Job>]) -> Resul
 impl Batch<'_> {
     /// Puts `entry` at the end of the ledger.
     pub(super) fn append(&mut self, run: RunId, entry: &[u8]) -> Result<(), StoreError> {
+        self.put(run.as_bytes(), entry)
+    }
+
+    /// Puts what was removed at the end of the ledger; it belongs to no run.
+    pub(super) fn append_removal(&mut self, removal: &Removal) -> Result<(), StoreError> {
+        self.put(&[], &removal.to_json())
+    }
+
+    fn put(&mut self, run: &[u8], entry: &[u8]) -> Result<(), StoreError> {
         let hash = self.link.seal(entry);
         let mut insert = self.tx.prepare_cached("INSERT INTO ledger(seq, run, entry, hash) VALUES(?1, ?2, ?3, ?4)")?;
-        insert.execute(params![self.link.n.cast_signed(), run.as_bytes(), entry, hash.0])?;
+        insert.execute(params![self.link.n.cast_signed(), run, entry, hash.0])?;
         self.link = self.link.clone().next(hash);
         Ok(())
     }
