@@ -1,8 +1,8 @@
 //! What was acknowledged survives: a process that commits is killed, and everything it said was durable is there.
 
-use aegis_core::{Backoff, Event, Message, OnUnknown, Plan, Principal, Request, Role, Run, RunId, Stages, Time};
-use aegis_store::{Access, Page, RunFilter, Runs, Sqlite, Upkeep};
-use std::collections::BTreeMap;
+use aegis_core::{Backoff, Event, Fact, Message, OnUnknown, Plan, Principal, Record, Removed, Request, Role, Run, RunId, Stages, Time};
+use aegis_store::{Access, Doomed, Filter, Page, Position, RunFilter, Runs, Sqlite, Upkeep, export, verify};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -78,9 +78,9 @@ async fn write(file: PathBuf) {
 }
 
 /// Starts a process that writes, kills it after `delay`, and returns the versions that it said were durable.
-fn killed(file: &Path, delay: Duration) -> BTreeMap<RunId, u64> {
+fn killed(test: &str, file: &Path, delay: Duration) -> BTreeMap<RunId, u64> {
     let mut command = Command::new(std::env::current_exe().expect("this test has a file"));
-    command.args(["--exact", "acknowledged_commits_survive_a_kill", "--nocapture"]).env(FILE, file);
+    command.args(["--exact", test, "--nocapture"]).env(FILE, file);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("a process");
     let output = BufReader::new(child.stdout.take().expect("it is piped"));
     let reader = std::thread::spawn(move || {
@@ -109,7 +109,7 @@ async fn acknowledged_commits_survive_a_kill() {
     let file = folder.path().join("test.db");
     let mut durable = BTreeMap::new();
     for round in 1..=rounds() {
-        durable.extend(killed(&file, Duration::from_millis(20 + random.below(180))));
+        durable.extend(killed("acknowledged_commits_survive_a_kill", &file, Duration::from_millis(20 + random.below(180))));
         let store = Sqlite::open(&file, Access::Host).expect("it opens after a kill");
         for (id, version) in &durable {
             let run = store.run_fetch(*id).await.expect("an answer").unwrap_or_else(|| panic!("round {round}: {id} is lost"));
@@ -123,6 +123,124 @@ async fn acknowledged_commits_survive_a_kill() {
     let store = Sqlite::open(&file, Access::Command).expect("it opens");
     let some = store.run_list(&RunFilter::default(), &Page { limit: 1, after: None }).await.expect("a page");
     assert!(durable.len() > 100 && some.data.len() == 1, "the processes wrote too little: {}", durable.len());
+}
+
+fn now() -> Time {
+    Time(SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis() as u64)
+}
+
+/// So many milliseconds after it is over a run loses its content, then it goes, and then its lines.
+const KEPT: [u64; 3] = [5, 40, 80];
+
+/// Removes what is old without end, all kinds at once.
+async fn retain(store: &Sqlite) {
+    loop {
+        let before = |kept: u64| Time(now().0.saturating_sub(kept));
+        for doomed in [
+            Doomed::Content { ended_before: before(KEPT[0]) },
+            Doomed::Runs { ended_before: before(KEPT[1]) },
+            Doomed::Lines { written_before: before(KEPT[2]) },
+        ] {
+            store.remove(&doomed, now(), 20).await.expect("it goes");
+        }
+        store.shrink().await.expect("it may");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Creates runs and ends all but each fifth of them, and prints each version once it is durable, while retention is at work.
+async fn write_and_retain(file: PathBuf) {
+    let store = Arc::new(Sqlite::open(file, Access::Host).expect("a database"));
+    let writers = (0..4_u8).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 0_u64.. {
+                let mut random = [writer; 10];
+                random[1..9].copy_from_slice(&n.to_be_bytes());
+                let mut run = run(now(), random);
+                store.run_create(run.commit()).await.expect("a new run");
+                println!("durable {} 1", run.id());
+                if n % 5 > 0 {
+                    run.handle(Event::Cancelled { by: Principal::anonymous() }, now()).expect("a run under way");
+                    store.run_commit(run.commit()).await.expect("nobody else moves it");
+                    println!("durable {} 2", run.id());
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    retain(&store).await;
+    drop(writers);
+}
+
+/// Runs that the ledger says are gone, and whether that of any run that was not over.
+async fn removed(store: &Sqlite) -> BTreeSet<RunId> {
+    let lines = store.ledger_list(&Position::default(), usize::MAX).await.expect("lines");
+    let (mut over, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    for line in &lines {
+        match Record::read(&line.entry).expect("a line") {
+            Record::Run(entry) => {
+                assert!(!gone.contains(&entry.run), "something happened to {} after it was removed", entry.run);
+                over.extend(matches!(entry.fact, Fact::Cancelled { .. }).then_some(entry.run));
+            }
+            Record::Removal(removal) => {
+                // Of some of them the lines may be gone already: then the ledger begins after them.
+                if let Removed::Runs { runs, .. } = removal.what {
+                    gone.extend(runs);
+                }
+            }
+        }
+    }
+    let open = lines.iter().filter_map(|line| match Record::read(&line.entry) {
+        Ok(Record::Run(entry)) if matches!(entry.fact, Fact::Created { .. }) => Some(entry.run),
+        _ => None,
+    });
+    assert!(open.filter(|id| !over.contains(id)).all(|id| !gone.contains(&id)), "a run that was not over was removed");
+    gone
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_under_a_kill_removes_what_it_says_and_no_run_that_is_not_over() {
+    if let Some(file) = std::env::var_os(FILE) {
+        return write_and_retain(file.into()).await;
+    }
+    let mut random = Random::seeded();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("test.db");
+    let (mut durable, mut gone, mut pruned, mut emptied) = (BTreeMap::<RunId, u64>::new(), BTreeSet::new(), 0, 0);
+    for round in 1..=rounds() {
+        let test = "retention_under_a_kill_removes_what_it_says_and_no_run_that_is_not_over";
+        durable.extend(killed(test, &file, Duration::from_millis(100 + random.below(200))));
+        let store = Sqlite::open(&file, Access::Host).expect("it opens after a kill");
+        assert_eq!(store.check().await.expect("a report").faults, Vec::<String>::new(), "round {round}");
+        let told = removed(&store).await;
+        for (id, version) in &durable {
+            match store.run_fetch(*id).await.expect("an answer") {
+                Some(run) => {
+                    assert!(run.version() >= *version && !told.contains(id), "round {round}: version {version} of {id} is lost");
+                    assert!(run.erased().is_none() || run.status().is_final(), "round {round}: {id} was not over");
+                    emptied += u64::from(run.erased().is_some());
+                }
+                // Told of now, or in a round before whose lines are gone by now.
+                None => assert!(told.contains(id) || gone.contains(id), "round {round}: {id} is lost"),
+            }
+        }
+        gone.extend(told);
+        let mut exported = vec![];
+        export(&store, &Filter::default(), None, now(), &mut exported).await.expect("memory has room");
+        let seen = verify(exported.as_slice(), None).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        pruned = pruned.max(seen.head.streams[0].first - 1);
+        // What is open holds the lines after it; so that some go, it ends.
+        for id in store.run_claim(usize::MAX).await.expect("claims") {
+            let mut run = store.run_fetch(id).await.expect("an answer").expect("it is open");
+            run.handle(Event::Cancelled { by: Principal::anonymous() }, now()).expect("it is open");
+            store.run_commit(run.commit()).await.expect("nobody else moves it");
+            durable.insert(id, 2);
+        }
+    }
+    println!("{} runs, {} removed, {emptied} times without content, {pruned} lines", durable.len(), gone.len());
+    assert!(gone.len() > 50 && emptied > 50 && pruned > 50, "too little was removed: {}, {emptied}, {pruned}", gone.len());
 }
 
 /// What the disk holds at one moment, with nothing half written: as long as nobody else may write, the log does not change. Pages may
