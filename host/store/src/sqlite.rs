@@ -134,6 +134,7 @@ mod tests {
     use super::*;
     use crate::conformance::{Place, conformance, plain};
     use crate::{Blobs, CommitError, Doomed, Keys, Requests, Runs, Store, Upkeep};
+    use aegis_core::{Answer, Event, Message, Principal, Request, Role, Run, Time, Usage};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -181,12 +182,8 @@ mod tests {
         let mut run = plain(1);
         host.run_create(run.commit()).await.expect("a new run");
         let command = Sqlite::open(folder.path().join("test.db"), Access::Command).expect("beside the host");
-        let key = crate::NewKey {
-            id: "k".into(),
-            hash: aegis_core::Digest([1; 32]),
-            principal: aegis_core::Principal::anonymous(),
-            created_at: aegis_core::Time(1),
-        };
+        let key =
+            crate::NewKey { id: "k".into(), hash: aegis_core::Digest([1; 32]), principal: Principal::anonymous(), created_at: Time(1) };
         command.key_create(&key).await.expect("a new key");
         assert!(host.key_find(key.hash).await.expect("an answer").is_some(), "the host sees it at once");
         assert_eq!(command.run_fetch(run.id()).await, Ok(Some(run.clone())));
@@ -256,7 +253,7 @@ mod tests {
         assert!(store.run_fetch(plain(1).id()).await.expect("an answer").is_some());
         let kept = store.blob_keep(b"new").await.expect("there is a place for it");
         assert_eq!(store.blob_fetch(kept).await, Ok(Some(b"new".to_vec())));
-        assert_eq!(store.request_forget(aegis_core::Time(1), 1).await, Ok(0), "and for requests that come again");
+        assert_eq!(store.request_forget(Time(1), 1).await, Ok(0), "and for requests that come again");
     }
 
     #[tokio::test]
@@ -379,19 +376,31 @@ mod tests {
         }
     }
 
-    /// Over, with `words` in the question and in the answer, and large or small as the number says.
-    async fn wordy(store: &Sqlite, n: u16, who: &str, words: &str) {
-        use aegis_core::{Answer, Event, Message, Request, Role, Usage};
-        let long = |what: &str| format!("{what} {words} ").repeat(1 + usize::from(n % 7) * 12);
-        let request = Request { messages: vec![Message::text(Role::User, long("question"))], ..Request::default() };
-        let who = aegis_core::Principal { id: who.into(), ..aegis_core::Principal::anonymous() };
-        let now = aegis_core::Time(u64::from(n));
-        let mut run =
-            aegis_core::Run::new(plain(n).id(), plain(n).plan().clone(), request, who, false, [7; 32], now).expect("nobody has to approve");
+    /// Waits for its answer, with `words` in its question, and is large or small as the number says.
+    async fn asked(store: &Sqlite, n: u16, who: &str, words: &str) -> Run {
+        let request = Request { messages: vec![Message::text(Role::User, long("question", n, words))], ..Request::default() };
+        let who = Principal { id: who.into(), ..Principal::anonymous() };
+        let run = Run::new(plain(n).id(), plain(n).plan().clone(), request, who, false, [7; 32], Time(n.into()));
+        let mut run = run.expect("nobody has to approve");
         store.run_create(run.commit()).await.expect("a new run");
-        let answer = Answer { message: Message::text(Role::Assistant, long("answer")), finish_reason: None, usage: Usage::default() };
+        run
+    }
+
+    async fn answered(store: &Sqlite, mut run: Run, n: u16, words: &str, now: Time) {
+        let message = Message::text(Role::Assistant, long("answer", n, words));
+        let answer = Answer { message, finish_reason: None, usage: Usage::default() };
         run.handle(Event::Answered { step: 1, result: Ok(answer) }, now).expect("a call that is under way");
         store.run_commit(run.commit()).await.expect("nobody was faster");
+    }
+
+    fn long(what: &str, n: u16, words: &str) -> String {
+        format!("{what} {words} ").repeat(1 + usize::from(n * 31 % 7) * if what == "answer" { 12 } else { 3 })
+    }
+
+    /// Over, with `words` in the question and in the answer.
+    async fn wordy(store: &Sqlite, n: u16, who: &str, words: &str) {
+        let run = asked(store, n, who, words).await;
+        answered(store, run, n, words, Time(n.into())).await;
     }
 
     /// The files of the database in which `words` stand.
@@ -404,21 +413,34 @@ mod tests {
     }
 
     async fn all_gone(store: &Sqlite, doomed: Doomed) {
-        while store.remove(&doomed, aegis_core::Time(1 << 40), 10).await.expect("it goes").count > 0 {}
+        while store.remove(&doomed, Time(1 << 40), 10).await.expect("it goes").count > 0 {}
     }
 
     #[tokio::test]
     async fn no_byte_of_what_was_erased_is_left_in_any_file() {
         let folder = folder();
         let store = host(&folder).expect("a database");
+        let (mut runs, words) = (vec![], |n: u16| if n.is_multiple_of(3) { ("eve", "KEPTMARK") } else { ("ada", "GONEMARK") });
         for n in 1..=300 {
-            wordy(&store, n, if n % 3 == 0 { "eve" } else { "ada" }, if n % 3 == 0 { "KEPTMARK" } else { "GONEMARK" }).await;
+            runs.push((n, asked(&store, n, words(n).0, words(n).1).await));
         }
+        for (n, run) in runs {
+            answered(&store, run, n, words(n).1, Time(n.into())).await;
+        }
+        let moved = store.write(|batch| {
+            // Rows that become longer and shorter push each other to other pages, and copies of them stay behind.
+            for step in 1..=900_i64 {
+                let (seq, length) = (step * 137 % 300 + 1, step * 7919 % 1500);
+                batch.tx.execute("UPDATE run SET route = printf('%.*c', ?2, 'r') WHERE seq = ?1", [seq, length])?;
+            }
+            Ok(batch.tx.execute("UPDATE run SET route = 'default'", [])?)
+        });
+        assert_eq!(moved.await, Ok(300));
         assert!(!found_in(&folder, "GONEMARK").is_empty());
         let mut after = None;
         loop {
             let doomed = Doomed::ContentOf { principal: "ada".into(), by: "root".into(), after };
-            let gone = store.remove(&doomed, aegis_core::Time(1 << 40), 10).await.expect("it goes");
+            let gone = store.remove(&doomed, Time(1 << 40), 10).await.expect("it goes");
             after = gone.last;
             if after.is_none() {
                 break;
@@ -450,7 +472,7 @@ mod tests {
             store.scrub().await.expect("nobody reads");
             let size = || std::fs::metadata(folder.path().join("test.db")).expect("a file").len();
             let before = size();
-            all_gone(&store, Doomed::Runs { ended_before: aegis_core::Time(1 << 40) }).await;
+            all_gone(&store, Doomed::Runs { ended_before: Time(1 << 40) }).await;
             assert_eq!(store.check().await.expect("a report").runs, 0);
             let mut steps = 0;
             while store.shrink().await.expect("it may") {
@@ -468,7 +490,7 @@ mod tests {
         let folder = folder();
         let store = host(&folder).expect("a database");
         wordy(&store, 1, "ada", "x").await;
-        all_gone(&store, Doomed::Content { ended_before: aegis_core::Time(1 << 40) }).await;
+        all_gone(&store, Doomed::Content { ended_before: Time(1 << 40) }).await;
         let erased = store.run_fetch(plain(1).id()).await.expect("an answer").expect("it is there").encode();
         wordy(&store, 2, "ada", "x").await;
         let other = String::from_utf8(erased).expect("JSON").replace(&plain(1).id().to_string(), &plain(2).id().to_string());
@@ -483,8 +505,8 @@ mod tests {
         let folder = folder();
         let _host = host(&folder).expect("a database");
         let command = Sqlite::open(folder.path().join("test.db"), Access::Command).expect("beside the host");
-        let doomed = Doomed::Runs { ended_before: aegis_core::Time(1) };
-        assert_eq!(command.remove(&doomed, aegis_core::Time(1), 1).await, Err(StoreError::NotHost));
+        let doomed = Doomed::Runs { ended_before: Time(1) };
+        assert_eq!(command.remove(&doomed, Time(1), 1).await, Err(StoreError::NotHost));
         assert_eq!((command.shrink().await, command.scrub().await), (Err(StoreError::NotHost), Err(StoreError::NotHost)));
     }
 
