@@ -16,6 +16,7 @@ mod ledger;
 mod machine;
 mod page;
 mod provider;
+mod retention;
 mod siege;
 mod walkthrough;
 mod wire;

@@ -93,6 +93,11 @@ impl Run {
         serde_json::to_vec(&Written { format: FORMAT, run: self }).expect("a run has no maps with keys that are not strings or numbers")
     }
 
+    /// The same as stores have it.
+    pub fn packed(&self) -> Vec<u8> {
+        pack(self.encode())
+    }
+
     /// Reads a checkpoint of this or any earlier version, packed as stores have it or plain.
     ///
     /// # Errors
@@ -127,7 +132,7 @@ impl Run {
                 let excluded = it.excluded.iter().cloned().chain(it.approved_by().map(String::from));
                 ApprovalRow { id: it.id, lists: it.lists().into_owned(), excluded: excluded.collect() }
             }),
-            bytes: pack(self.encode()),
+            bytes: self.packed(),
         }
     }
 }

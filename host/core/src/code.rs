@@ -54,7 +54,7 @@ codes! {
     PRV_FAILED "AEG-PRV-001" "the provider failed" "It answered with an error, or not at all, and no attempt is left." "See the message; the run's events show every attempt.";
     PRV_UNKNOWN "AEG-PRV-002" "outcome unknown" "The host stopped while the provider was asked, and the route does not allow to ask again." "Find out at the provider what became of it, and send a new run. `on_unknown: retry` allows to ask again.";
     PRV_MISSING "AEG-PRV-003" "the provider is not configured any more" "A run keeps the plan with which it began, and that names a provider that is gone, or is another one by now: of another kind, or at another address." "Configure the provider again as it was before such runs go on, or send a new run.";
-    RUN_UNKNOWN "AEG-RUN-001" "there is no such run" "No run has this id, or you may not see it." "Check the id; `GET /v1/runs` lists yours.";
+    RUN_UNKNOWN "AEG-RUN-001" "there is no such run" "No run has this id, retention has removed it, or you may not see it." "Check the id; `GET /v1/runs` lists yours.";
     RUN_BODY "AEG-RUN-002" "the request is wrong" "Its body or a parameter cannot be read." "Write what the message asks for; `/openapi.json` describes every request.";
     RUN_ROUTE "AEG-RUN-003" "there is no such route" "No route of that name is configured." "Use one of the routes that the message names, or none for `default`.";
     RUN_CONFLICT "AEG-RUN-004" "too late, or meant for something else" "The run is not paused, asks something else by now, or was decided already." "Fetch the run and look at its `status` and `approval`.";

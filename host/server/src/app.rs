@@ -1,6 +1,10 @@
 //! The verbs that handlers and the page share: submit, resume, cancel, fetch, list. What a run does is the core's; who may see
 //! it, and that nothing is told before it is durable, is settled here. Nothing here knows HTTP.
 
+mod erasure;
+
+pub use erasure::{Erasure, NewErasure};
+
 use crate::archive::Archive;
 use crate::auth::Auth;
 use crate::clock;
@@ -9,6 +13,7 @@ use crate::detached::Detached;
 use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
 use crate::open::{HostedProvider, limits};
+use crate::retention::Retention;
 use aegis_core::{
     ApprovalId, Choice, Decision, Digest, Event, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId, SharedPlan,
     Status, Time,
@@ -154,6 +159,7 @@ pub struct App {
     auth: Auth,
     metrics: Arc<Metrics>,
     settings: ServerSettings,
+    retention: Retention,
 }
 
 impl App {
@@ -173,7 +179,8 @@ impl App {
         let driver = Driver::new(store.clone(), guards, archive, providers, metrics.clone(), server.request_timeout);
         let required = matches!(settings.auth, crate::config::AuthSettings::ApiKey);
         let auth = Auth::new(store.clone(), required);
-        Arc::new(App { driver: Arc::new(driver), store, plans, auth, metrics, settings: server })
+        let retention = Retention::new(store.clone(), metrics.clone(), settings.retention);
+        Arc::new(App { driver: Arc::new(driver), store, plans, auth, metrics, settings: server, retention })
     }
 
     /// Who is calling.
@@ -206,9 +213,10 @@ impl App {
         &self.plans
     }
 
-    /// Takes up what an earlier process left behind and ends questions that nobody answers, for ever. To be called once.
+    /// Takes up what an earlier process left behind, ends questions that nobody answers and removes what was kept long enough, for ever. To
+    /// be called once.
     pub async fn tend(&self) {
-        self.driver.clone().tend().await;
+        tokio::join!(self.driver.clone().tend(), self.retention.tend());
     }
 
     /// Takes nothing new, and lets what runs finish within [`ServerSettings::drain`]; what is cut off goes on at the next start.

@@ -13,12 +13,13 @@ mod guesses;
 mod metrics;
 mod open;
 mod places;
+mod retention;
 mod serve;
 #[cfg(test)]
 mod tests;
 mod web;
 
-pub use app::{App, AppError, HostedGuard, NewDecision, NewRun};
+pub use app::{App, AppError, Erasure, HostedGuard, NewDecision, NewErasure, NewRun};
 pub use clock::{now, rfc3339};
 pub use metrics::Metrics;
 pub use open::{HostedProvider, OpenError, builtin, guards, plans, providers};

@@ -28,6 +28,11 @@ struct ByResult {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByWhat {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByRequest {
     method: &'static str,
     path: String,
@@ -46,6 +51,7 @@ pub struct Metrics {
     transactions: Counter,
     requests: Family<ByRequest, Counter>,
     connections: Gauge,
+    removed: Family<ByWhat, Counter>,
 }
 
 impl Default for Metrics {
@@ -60,6 +66,7 @@ impl Default for Metrics {
             transactions: Counter::default(),
             requests: Family::default(),
             connections: Gauge::default(),
+            removed: Family::default(),
         };
         it.registry.register("runs", "Runs that came to this status and were committed", it.runs.clone());
         it.registry.register("guard_scans", "Scans by guard and by what came of them", it.scans.clone());
@@ -73,6 +80,11 @@ impl Default for Metrics {
         );
         it.registry.register("http_requests", "HTTP requests by method, path and status", it.requests.clone());
         it.registry.register("http_connections", "Open connections", it.connections.clone());
+        it.registry.register(
+            "removed",
+            "What retention and erasures have removed: content and runs by run, the ledger by line",
+            it.removed.clone(),
+        );
         it
     }
 }
@@ -107,6 +119,11 @@ impl Metrics {
         let names = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"];
         let method = known.iter().position(|it| it == method).map_or("other", |index| names[index]);
         self.requests.get_or_create(&ByRequest { method, path: path.into(), status: status.as_u16() }).inc();
+    }
+
+    /// `what` is `content`, `erased`, `runs` or `lines`.
+    pub(crate) fn removed(&self, what: &'static str, count: usize) {
+        self.removed.get_or_create(&ByWhat { what }).inc_by(count as u64);
     }
 
     pub(crate) fn connected(&self) {

@@ -25,6 +25,9 @@ pub enum ExportError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Retention was faster: lines that were still to come are not there any more.
+    #[error("retention has removed lines of the ledger while it was exported: export it again")]
+    Pruned,
     /// Nobody takes it.
     #[error(transparent)]
     Write(#[from] io::Error),
@@ -83,6 +86,12 @@ pub async fn export(
         let page = store.ledger_list(&position, PAGE).await?;
         let Some(last) = page.last() else { break };
         position.pass(last);
+        if page.first().is_some_and(|it| export.misses_lines_before(it)) {
+            let first = store.ledger_list(&Position::default(), 1).await?;
+            if first.first() == page.first() {
+                return Err(ExportError::Pruned);
+            }
+        }
         for line in &page {
             export.pass(line, to)?;
         }
@@ -106,6 +115,11 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
+    /// Whether lines between those that were passed and this one are not there.
+    fn misses_lines_before(&self, line: &LedgerLine) -> bool {
+        self.ends.get(&line.stream).is_some_and(|end| line.n > end.n + 1)
+    }
+
     fn pass(&mut self, line: &LedgerLine, to: &mut impl Write) -> Result<(), ExportError> {
         let end = self.ends.entry(line.stream.clone()).or_insert_with(|| End::before(line));
         (end.n, end.hash) = (line.n, line.hash);

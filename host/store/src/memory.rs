@@ -126,7 +126,7 @@ impl World {
             // One that cannot be read is left as it is: a check names it.
             let Some(mut run) = read(checkpoint).ok().filter(|it| it.erased().is_none() && gone.len() < limit) else { continue };
             if run.erase(now).is_ok() {
-                checkpoint.bytes = run.encode();
+                checkpoint.bytes = run.packed();
                 gone.push(*id);
             }
         }

@@ -44,6 +44,7 @@ impl Export {
             // Whoever closed the pipe has read enough.
             Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             Err(ExportError::Write(error)) => return Err(Failure::new(Code::CLI_FILE, format!("stdout: {error}"))),
+            Err(error @ ExportError::Pruned) => return Err(Failure::new(Code::STO_FAILED, error.to_string())),
             Err(ExportError::Store(error)) => return Err(error.into()),
         };
         if head.key.is_none() {

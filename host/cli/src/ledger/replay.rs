@@ -4,7 +4,7 @@ use super::export::{open, settings};
 use crate::failure::Failure;
 use crate::loading::Bar;
 use crate::terminal::{facts, line, print, print_json, tell};
-use aegis_core::{Code, Digest, Entry, GuardFailure, Input, Run, RunId, Unproved};
+use aegis_core::{Code, Digest, GuardFailure, Input, Record, Run, RunId, Unproved};
 use aegis_server::HostedGuard;
 use aegis_server::config::Settings;
 use aegis_store::{Page, Position, RunFilter, Runs, Verifier};
@@ -72,16 +72,19 @@ impl Replay {
 
 /// The chain from end to end, and what it says of each run.
 async fn walk(store: &impl Runs) -> Result<Told, Failure> {
+    let broken = |why: String| Failure::new(Code::STO_LEDGER, why);
     let (mut told, mut verifier, mut position) = (Told::new(), Verifier::default(), Position::default());
     loop {
         let lines = store.ledger_list(&position, 1_000).await?;
-        let Some(last) = lines.last() else { return Ok(told) };
+        let Some(last) = lines.last() else {
+            verifier.end().map_err(broken)?;
+            return Ok(told);
+        };
         position.pass(last);
         for it in &lines {
-            let broken = |why: String| Failure::new(Code::STO_LEDGER, why);
             verifier.follow(it).map_err(broken)?;
             let unreadable = |error| broken(format!("ledger {}: line {} cannot be read: {error}", it.stream, it.n));
-            let entry: Entry = serde_json::from_slice(&it.entry).map_err(unreadable)?;
+            let Record::Run(entry) = Record::read(&it.entry).map_err(unreadable)? else { continue };
             let (count, hash) = told.entry(entry.run).or_insert((0, Digest([0; 32])));
             (*count, *hash) = (*count + 1, fold(*hash, &it.entry));
         }

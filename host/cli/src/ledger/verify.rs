@@ -32,7 +32,10 @@ impl Verify {
         let broken = move |it| Failure::new(Code::STO_LEDGER, format!("{name}: {it}"));
         let seen = blocking(move || aegis_store::verify(from, key.as_ref()).map_err(broken)).await?;
         if json {
-            return print_json(&json!({"head": seen.head, "trusted": seen.trusted}));
+            return print_json(&json!({
+                "head": seen.head, "trusted": seen.trusted,
+                "removed": {"runs": seen.removals.runs, "content": seen.removals.content},
+            }));
         }
         print(&facts(&about(&seen)))?;
         if !seen.trusted {
@@ -49,11 +52,24 @@ fn about(seen: &Verified) -> Vec<(&'static str, String)> {
     let head = &seen.head;
     let streams: Vec<String> = head.streams.iter().map(|it| format!("{}: {} to {}", line(&it.stream), it.first, it.n)).collect();
     let holds = if head.complete { "the whole ledger" } else { "a part of the ledger; nobody can say that nothing is missing" };
-    vec![
+    let mut about = vec![
         ("ok", format!("{} entries", head.entries)),
         ("holds", holds.into()),
         ("streams", streams.join("\n")),
         ("made", moment(head.time)),
         ("signed by", head.key.map_or("nobody".into(), |it| it.to_string())),
-    ]
+    ];
+    about.extend(removed(seen).map(|it| ("removed", it)));
+    about
+}
+
+/// What the lines themselves say is not there any more.
+fn removed(seen: &Verified) -> Option<String> {
+    let (runs, content) = (seen.removals.runs.len(), seen.removals.content.len());
+    let cut = seen.head.streams.iter().filter(|it| it.first > 1);
+    let cut = cut.map(|it| format!("{}: lines 1 to {}", line(&it.stream), it.first - 1));
+    let counts = [(runs, "runs"), (content, "times the content of a run")];
+    let counts = counts.into_iter().filter(|it| it.0 > 0).map(|(count, what)| format!("{count} {what}"));
+    let all: Vec<String> = cut.chain(counts).collect();
+    (!all.is_empty()).then(|| all.join("\n"))
 }

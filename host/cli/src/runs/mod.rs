@@ -5,6 +5,7 @@ mod cancel;
 mod create;
 mod decide;
 mod edit;
+mod erase;
 mod list;
 mod pending;
 mod show;
@@ -31,6 +32,8 @@ pub(crate) enum Runs {
     Watch(watch::Watch),
     /// End a run
     Cancel(cancel::Cancel),
+    /// Erase what one principal has said, for good; the runs, their digests and the ledger stay
+    Erase(erase::Erase),
 }
 
 impl Runs {
@@ -44,6 +47,7 @@ impl Runs {
             Runs::Deny(deny) => deny.run(&server).await,
             Runs::Watch(watch) => watch.run(&server).await,
             Runs::Cancel(cancel) => cancel.run(&server).await,
+            Runs::Erase(erase) => erase.run(&server).await,
         }
     }
 }

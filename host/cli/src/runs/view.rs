@@ -24,6 +24,7 @@ pub(super) struct RunView {
     pub(super) created_at: String,
     #[serde(default)]
     pub(super) updated_at: String,
+    pub(super) content_erased_at: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +56,7 @@ impl RunView {
         let mut facts = vec![("run", line(&self.run_id)), ("status", line(&self.status)), ("route", line(&self.route))];
         facts.push(("asked by", line(&self.principal_id)));
         facts.extend([("created", when(&self.created_at)), ("updated", when(&self.updated_at))]);
+        facts.extend(self.content_erased_at.iter().map(|it| ("content", format!("erased {}", when(it)))));
         if let Some(approval) = &self.approval {
             facts.extend(approval.facts());
         }
@@ -175,6 +177,13 @@ mod tests {
         assert!(RunView::read(&run).unwrap().render().contains("two\n          lines"), "{}", RunView::read(&run).unwrap().render());
         run = json!({"run_id": "0192", "status": "error", "error": {"code": "AEG-PRV-001", "message": "gone", "why": "w", "fix": "f"}});
         assert!(RunView::read(&run).unwrap().render().contains("AEG-PRV-001: gone"));
+    }
+
+    #[test]
+    fn a_run_whose_content_is_gone_says_so() {
+        let run = json!({"run_id": "0192", "status": "completed", "response": null, "content_erased_at": "2026-11-22T23:07:10Z"});
+        let shown = RunView::read(&run).unwrap().render();
+        assert!(shown.contains("content   erased 2026-11-22 23:07:10 UTC"), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP interface. The router is a table of contents; each resource has its file. Rules about runs are not made here.
 
 mod approvals;
+mod erasures;
 mod error;
 mod event;
 mod guards;
@@ -29,13 +30,14 @@ use std::sync::Arc;
 pub(crate) type Shared = Arc<App>;
 
 /// Every path of the API with its methods. `/openapi.json` describes exactly these.
-fn table() -> [(&'static str, MethodRouter<Shared>); 13] {
+fn table() -> [(&'static str, MethodRouter<Shared>); 14] {
     [
         ("/v1/runs", post(runs::submit).get(runs::list)),
         ("/v1/runs/{id}", get(runs::fetch)),
         ("/v1/runs/{id}/resume", post(runs::resume)),
         ("/v1/runs/{id}/cancel", post(runs::cancel)),
         ("/v1/runs/{id}/ledger", get(ledger::of_run)),
+        ("/v1/erasures", post(erasures::create)),
         ("/v1/ledger", get(ledger::list)),
         ("/v1/approvals", get(approvals::list)),
         ("/v1/guards", get(guards::list)),

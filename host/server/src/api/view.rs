@@ -1,7 +1,7 @@
 //! What clients read: runs and questions as they are written on the wire. Nothing is decided here.
 
 use super::event::EventView;
-use crate::clock::as_rfc3339;
+use crate::clock::{as_rfc3339, rfc3339};
 use aegis_core::{
     Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Place, Run, RunId, Stage, Status, Time,
     Tool, ToolCall, Usage,
@@ -32,6 +32,11 @@ pub(crate) struct RunView<'a> {
     approval: Option<ApprovalView>,
     /// Why it is `blocked`, `denied` or `error`.
     error: Option<RunError>,
+    /// When its content was erased, by retention or because somebody asked for it: then `response`, `tool_calls` and what guards said are
+    /// not there any more. Left out while it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    content_erased_at: Option<String>,
     /// All that happened, oldest first: `time`, `type`, and what belongs to the type.
     #[schema(value_type = Vec<Object>)]
     events: Vec<EventView<'a>>,
@@ -163,6 +168,7 @@ impl<'a> From<&'a Run> for RunView<'a> {
             usage: run.unjudged_reply().map(|it| it.usage).unwrap_or_default(),
             approval: run.approval().map(ApprovalView::from),
             error: error_of(run),
+            content_erased_at: run.erased().map(rfc3339),
             events: run.history().iter().map(|entry| EventView { run, entry }).collect(),
             created_at: run.created_at(),
             updated_at: run.updated_at(),

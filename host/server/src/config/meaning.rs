@@ -5,8 +5,8 @@ use super::schema::{Checker, schema};
 use super::tree::Node;
 use super::written::{self, Written};
 use super::{
-    AuthSettings, Environment, GuardLimits, GuardSettings, PersistenceSettings, Placement, ProviderSettings, RouteSettings, ServerSettings,
-    Settings, Source, Use, format, secret,
+    AuthSettings, Environment, GuardLimits, GuardSettings, PersistenceSettings, Placement, ProviderSettings, RetentionSettings,
+    RouteSettings, ServerSettings, Settings, Source, Use, format, secret,
 };
 use aegis_core::{ApprovalRule, Backoff, Code, Stage, Stages, unreachable};
 use aegis_provider::{FakeSettings, Key};
@@ -173,6 +173,7 @@ impl<'a> Meaning<'a> {
         self.unused(&guards);
         Settings {
             persistence: self.persistence(),
+            retention: self.retention(),
             ledger_key: self.ledger_key().map(Arc::new),
             auth: if self.written.auth == Some(written::Auth::ApiKey {}) { AuthSettings::ApiKey } else { AuthSettings::None },
             server: self.server(),
@@ -453,6 +454,31 @@ impl<'a> Meaning<'a> {
             idempotency: server.idempotency.0,
             drain: server.drain.0,
         }
+    }
+
+    /// Nothing may go before what needs it: a request that comes again finds its run, and every run its lines in the ledger.
+    fn retention(&mut self) -> RetentionSettings {
+        let written::Retention { content, completed, ledger } = self.written.retention;
+        let idempotency = self.written.server.idempotency;
+        let shorter = |it: Option<written::Period>, than: Option<written::Period>| it.zip(than).is_some_and(|(it, than)| it.0 < than.0);
+        let asked = "a request that comes again would find nothing: write no less than server.idempotency";
+        for (key, wrong, message) in [
+            ("content", shorter(content, Some(idempotency)), asked),
+            ("completed", shorter(completed, Some(idempotency)), asked),
+            ("completed", shorter(completed, content), "runs go before their content would: write no less than content, or leave that out"),
+            (
+                "ledger",
+                ledger.is_some() && completed.is_none(),
+                "the ledger of a run that is there stays: write how long runs are kept, as completed",
+            ),
+            ("ledger", shorter(ledger, completed), "the ledger of a run that is there stays: write no less than completed"),
+        ] {
+            if wrong {
+                self.mistakes.invalid(self.tree.place_of(&["retention", key]), message);
+            }
+        }
+        let period = |it: Option<written::Period>| it.map(|it| it.0);
+        RetentionSettings { content: period(content), completed: period(completed), ledger: period(ledger) }
     }
 
     fn cache_dir(&self, written: Option<&str>) -> Option<PathBuf> {

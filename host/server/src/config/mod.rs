@@ -47,6 +47,8 @@ pub struct Settings {
     pub persistence: PersistenceSettings,
     /// What signs the ledger's exports; only [`Settings::for_ledger`] looks it up.
     pub ledger_key: Option<Arc<LedgerKey>>,
+    /// How long what is over is kept.
+    pub retention: RetentionSettings,
     /// How callers are known.
     pub auth: AuthSettings,
     /// The HTTP server.
@@ -58,6 +60,17 @@ pub struct Settings {
     /// Every place where a pipeline names a guard.
     uses: Vec<Use>,
     effective: written::Written,
+}
+
+/// How long what is over is kept; `None` is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// The content of runs.
+    pub content: Option<Duration>,
+    /// Runs.
+    pub completed: Option<Duration>,
+    /// Lines of the ledger about runs that are gone.
+    pub ledger: Option<Duration>,
 }
 
 /// A model, and its key.

@@ -39,7 +39,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
         ("provider: {}", "aegis.yaml:1:1: unknown key \"provider\": did you mean \"providers\"?"),
         (
             "colour: red",
-            "aegis.yaml:1:1: unknown key \"colour\": write providers, guardrails, pipeline, routes, approval, persistence, ledger, auth or server",
+            "aegis.yaml:1:1: unknown key \"colour\": write providers, guardrails, pipeline, routes, approval, persistence, retention, ledger, auth or server",
         ),
         ("provider: {}\nproviders: {}", "aegis.yaml:1:1: unknown key \"provider\": did you mean \"providers\", which stands here already?"),
         (
@@ -51,6 +51,26 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
         ("server: {drain: soon}", "aegis.yaml:1:17: \"soon\" is not a length of time: write for example 50ms, 30s or 24h"),
         ("server: {drain: 200years}", "aegis.yaml:1:17: \"200years\" is too long: write at most 100years"),
         ("server: {request_timeout: 0s}", "aegis.yaml:1:27: this lets nothing through: write more, or leave it out"),
+        (
+            "retention: {content: 1h}",
+            "aegis.yaml:1:22: a request that comes again would find nothing: write no less than server.idempotency",
+        ),
+        (
+            "retention: {completed: 1h}",
+            "aegis.yaml:1:24: a request that comes again would find nothing: write no less than server.idempotency",
+        ),
+        (
+            "retention: {content: 7d, completed: 6d}",
+            "aegis.yaml:1:37: runs go before their content would: write no less than content, or leave that out",
+        ),
+        (
+            "retention: {ledger: 400d}",
+            "aegis.yaml:1:21: the ledger of a run that is there stays: write how long runs are kept, as completed",
+        ),
+        (
+            "retention: {completed: 30d, ledger: 7d}",
+            "aegis.yaml:1:37: the ledger of a run that is there stays: write no less than completed",
+        ),
         ("server: {body_limit: 1 apple}", "aegis.yaml:1:22: \"1 apple\" is not a size: write for example 64KiB or 1MiB"),
         ("server: {body_limit: -1}", "aegis.yaml:1:22: expected a size, and this is a number: write for example 64KiB or 1MiB"),
         ("server: {hosts: aegis.example}", "aegis.yaml:1:17: expected a list, and this is text: write [ and ] around it"),
@@ -272,6 +292,16 @@ server: {{listen: '[::1]:80', hosts: [Aegis.Example], public_url: 'https://aegis
     assert_eq!(settings.server.public_url.as_deref(), Some("https://aegis.example"));
     assert_eq!((settings.server.hosts.join(" "), settings.server.body_limit), ("aegis.example".to_string(), 2 << 20));
     assert!(settings.warnings.is_empty());
+}
+
+#[test]
+fn everything_is_kept_for_ever_unless_it_is_written_for_how_long() {
+    assert_eq!(load("").retention, RetentionSettings::default());
+    let days = |it: u64| Some(Duration::from_secs(it * 24 * 3600));
+    let all = RetentionSettings { content: days(7), completed: days(30), ledger: days(400) };
+    assert_eq!(load("retention: {completed: 30d, ledger: 400d, content: 7d}").retention, all);
+    assert_eq!(load("retention: {content: 7d}").retention, RetentionSettings { content: days(7), ..RetentionSettings::default() });
+    assert!(!load("").show().contains("retention"), "where nothing is removed nothing is said");
 }
 
 #[test]

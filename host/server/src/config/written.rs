@@ -29,6 +29,9 @@ pub(super) struct Written {
     pub(super) approval: Approval,
     /// Where runs are kept.
     pub(super) persistence: Option<Persistence>,
+    /// How long what is over is kept. Left out: for ever.
+    #[serde(skip_serializing_if = "Retention::is_for_ever")]
+    pub(super) retention: Retention,
     /// What proves that nobody has changed the ledger.
     pub(super) ledger: Ledger,
     /// How callers are known.
@@ -227,6 +230,29 @@ pub(super) const DATABASE: &str = "aegis.db";
 
 fn database() -> String {
     DATABASE.into()
+}
+
+/// How long what is over is kept, counted from the end of a run. What is left out is kept for ever; a run that is not over is always
+/// kept. What is removed is written into the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    /// What was asked and answered, and what guards said: the run and its digests stay. No shorter than `server.idempotency`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<Period>,
+    /// Runs: what the ledger says of them stays. No shorter than `content` and `server.idempotency`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) completed: Option<Period>,
+    /// The ledger, counted from when a line was written; lines of a run that is still there stay with it, and all that follow them. Needs
+    /// `completed`, and is no shorter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ledger: Option<Period>,
+}
+
+impl Retention {
+    fn is_for_ever(&self) -> bool {
+        *self == Retention::default()
+    }
 }
 
 /// What proves that nobody has changed the ledger.

@@ -2,8 +2,8 @@
 
 use aegis_core::{Commit, Digest, RequestKey, Run, RunId, Time};
 use aegis_store::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Earlier, Key, Keys, LedgerLine, Memory, NewKey, Page, Paged, Position,
-    Requests, RunFilter, Runs, Session, StoreError, Upkeep,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Key, Keys, LedgerLine, Memory, NewKey, Page,
+    Paged, Position, Requests, RunFilter, Runs, Session, StoreError, Upkeep,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -125,6 +125,22 @@ impl Blobs for Moody {
 impl Upkeep for Moody {
     async fn check(&self) -> Result<CheckReport, StoreError> {
         self.memory.check().await
+    }
+
+    async fn remove(&self, doomed: &Doomed, now: Time, limit: usize) -> Result<Gone, StoreError> {
+        self.memory.remove(doomed, now, limit).await
+    }
+
+    async fn held(&self, principal: &str) -> Result<Held, StoreError> {
+        self.memory.held(principal).await
+    }
+
+    async fn shrink(&self) -> Result<bool, StoreError> {
+        self.memory.shrink().await
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        self.memory.scrub().await
     }
 
     fn transactions(&self) -> u64 {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::conformance::plain;
-use crate::{Broken, Fault, LedgerKey, Memory, PublicKey, Verified, verify};
+use crate::{
+    ApprovalFilter, Broken, CommitError, Doomed, Fault, LedgerKey, Memory, Page, Paged, PublicKey, RunFilter, Upkeep as _, Verified, verify,
+};
 use aegis_core::{Commit, Entry, Event, Link, Principal, Run};
 
 const NOW: Time = Time(1_800_000_000_000);
@@ -252,4 +254,89 @@ fn the_vectors_of_the_manual_hold() {
         let entry: Entry = serde_json::from_slice(&read.entry).expect("an entry of this version");
         assert_eq!(crate::ledger::bytes(&entry), read.entry, "an entry is written as it was read");
     }
+}
+
+/// A ledger whose lines are taken away while it is read.
+struct Pruned {
+    store: Memory,
+    up_to: Time,
+}
+
+#[async_trait::async_trait]
+impl Runs for Pruned {
+    async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
+        let page = self.store.ledger_list(after, limit.min(2)).await;
+        let doomed = Doomed::Lines { written_before: self.up_to };
+        self.store.remove(&doomed, NOW, usize::MAX).await?;
+        page
+    }
+
+    async fn run_create(&self, commit: Commit) -> Result<(), CommitError> {
+        self.store.run_create(commit).await
+    }
+
+    async fn run_commit(&self, commit: Commit) -> Result<(), CommitError> {
+        self.store.run_commit(commit).await
+    }
+
+    async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.store.run_fetch(id).await
+    }
+
+    async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        self.store.run_list(filter, page).await
+    }
+
+    async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        self.store.run_claim(limit).await
+    }
+
+    async fn run_due(&self, now: Time, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        self.store.run_due(now, limit).await
+    }
+
+    async fn approval_list(&self, filter: &ApprovalFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        self.store.approval_list(filter, page).await
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_retention_overtakes_says_so_and_one_that_it_does_not_verifies() {
+    for (up_to, overtaken) in [(Time(3), false), (NOW.after(1), true)] {
+        let pruned = Pruned { store: store().await, up_to };
+        let doomed = Doomed::Runs { ended_before: NOW.after(1) };
+        assert_eq!(pruned.store.remove(&doomed, NOW.after(9), 9).await.expect("it goes").count, 3);
+        let mut bytes = vec![];
+        match export(&pruned, &Filter::default(), None, NOW, &mut bytes).await {
+            Ok(_) => assert!(!overtaken && verify(bytes.as_slice(), None).is_ok()),
+            Err(error) => assert!(overtaken && matches!(error, ExportError::Pruned), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_was_cut_off_is_told_from_one_that_retention_removed() {
+    let store = store().await;
+    let gone = |doomed: Doomed| {
+        let store = &store;
+        async move { store.remove(&doomed, NOW.after(9), 9).await.expect("it goes").count }
+    };
+    assert_eq!((gone(Doomed::Runs { ended_before: NOW.after(1) }).await, gone(Doomed::Lines { written_before: NOW }).await), (3, 3));
+    let mut bytes = vec![];
+    export(&store, &Filter::default(), Some(&key()), NOW, &mut bytes).await.expect("memory has room");
+    let lines: Vec<String> = String::from_utf8(bytes).expect("JSON").lines().map(String::from).collect();
+    let seen = check(&lines, Some(&key().public())).expect("what is left is sound");
+    assert_eq!((seen.head.streams[0].first, seen.removals.runs.len(), seen.head.complete), (4, 3, true));
+    assert_eq!(broken(&lines[1..], None).2, Fault::Missing(4, 4));
+    // Whoever has the key, or asks for none, makes a head that fits: the lines themselves still say where they should begin.
+    let first = LedgerLine::from_json(lines[1].as_bytes()).expect("a line");
+    let hashes = || lines[1..lines.len() - 1].iter().map(|it| LedgerLine::from_json(it.as_bytes()).expect("a line").hash);
+    let head = forged(&lines, |head| {
+        head.entries -= 1;
+        (head.streams[0].first, head.streams[0].previous) = (first.n, first.previous);
+        head.lines = Digest(hashes().fold(Sha256::new(), |sum, it| sum.chain_update(it.0)).finalize().into());
+        (head.key, head.signature) = (None, None);
+    });
+    let cut = [&lines[1..lines.len() - 1], &[head]].concat();
+    assert_eq!(broken(&cut, None).2, Fault::Beheaded { stream: "memory".into(), first: 5 });
 }

@@ -180,7 +180,7 @@ fn emptied(db: &Connection, sql: &str, values: impl Params, now: Time) -> Result
         room = room.saturating_sub(checkpoint.len());
         last = Some(id);
         match runs::decode((id, checkpoint)).map(|mut run| run.erase(now).map(|()| run)) {
-            Ok(Ok(run)) => found.push(Emptied { seq, id, bytes: run.encode() }),
+            Ok(Ok(run)) => found.push(Emptied { seq, id, bytes: run.packed() }),
             Ok(Err(error)) => tracing::error!(run = %id, %error, "the content of a run cannot be removed"),
             Err(error) => tracing::error!(run = %id, %error, "the content of a run cannot be removed"),
         }
