@@ -31,6 +31,14 @@ pub(crate) fn pack(json: Vec<u8>) -> Vec<u8> {
     packed
 }
 
+/// Bytes of JSON in a checkpoint as stores have it, as its head says.
+pub fn unpacked_len(bytes: &[u8]) -> usize {
+    match bytes {
+        [PACKED, a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]) as usize,
+        _ => bytes.len(),
+    }
+}
+
 /// What was packed; what is not packed comes back as it is.
 pub(crate) fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, UnpackError> {
     let Some((&PACKED, rest)) = bytes.split_first() else { return Ok(Cow::Borrowed(bytes)) };
@@ -59,6 +67,7 @@ mod tests {
         for json in [&b""[..], b"{}", DICTIONARY, &[b'x'; 100_000]] {
             let packed = pack(json.to_vec());
             assert_eq!(unpack(&packed).unwrap(), json);
+            assert_eq!((unpacked_len(&packed), unpacked_len(json)), (json.len(), json.len()));
             for cut in (1..packed.len()).rev().take(200) {
                 assert!(unpack(&packed[..cut]).is_err(), "{cut}");
             }

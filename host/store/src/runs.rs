@@ -1,7 +1,7 @@
 //! Runs as a store sees them: checkpoints with versions, and the few facts by which they are found.
 
 use crate::{CommitError, LedgerLine, Position, StoreError};
-use aegis_core::{Commit, Principal, Run, RunId, Status, Time};
+use aegis_core::{Commit, Principal, Run, RunId, Status, Time, unpacked_len};
 use async_trait::async_trait;
 
 /// Keeps runs and their ledger. Every method happens completely or not at all, also when its future is dropped: what was
@@ -99,11 +99,12 @@ impl Paged<Run> {
         for row in rows {
             let (id, bytes) = row?;
             let bytes = bytes.as_ref();
-            if data.len() >= limit || (!data.is_empty() && bytes.len() > room) {
+            let len = unpacked_len(bytes);
+            if data.len() >= limit || (!data.is_empty() && len > room) {
                 let next = data.last().map(Run::id);
                 return Ok(Paged { data, next });
             }
-            room = room.saturating_sub(bytes.len());
+            room = room.saturating_sub(len);
             data.push(Run::decode(bytes).map_err(|error| StoreError::unreadable(id, error))?);
         }
         Ok(Paged { data, next: None })

@@ -181,6 +181,13 @@ fn resident() -> usize {
 
 const NO_THREAD: LoadError = LoadError::Gave("needs a thread, and there is none to be had");
 
+/// Does `work` on every core, on threads that end with it, and with them the memory that they kept for themselves: those that compilers
+/// start by themselves would stay, and most of what an idle server occupies would be theirs.
+fn on_all_cores<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, rayon::ThreadPoolBuildError> {
+    let named = |n| format!("aegis-compile-{n}");
+    Ok(rayon::ThreadPoolBuilder::new().thread_name(named).stack_size(STACK).build()?.install(work))
+}
+
 fn thread() -> std::thread::Builder {
     std::thread::Builder::new().name("aegis-load".into()).stack_size(STACK)
 }
@@ -281,6 +288,7 @@ impl<'a> Loading<'a> {
     fn freeze(&self) -> Result<Vec<u8>, String> {
         let (shared, Source { bytes, limits, .. }, text, wasi) = (&self.shared, &self.source, &self.text, self.outside.wants_wasi());
         let take = || block_on(async { Ok(snapshot::take(shared, bytes, text, limits, wasi).await) });
+        let take = || on_all_cores(take).unwrap_or(Err(NO_THREAD));
         let taken = std::thread::scope(|scope| thread().spawn_scoped(scope, take).map(|it| it.join()));
         match taken {
             Ok(Ok(Ok(taken))) => taken,
@@ -306,7 +314,9 @@ impl<'a> Loading<'a> {
     }
 
     fn component(&self, bytes: &[u8]) -> Result<Component, LoadError> {
-        Component::new(&self.shared.engine, bytes).map_err(|error| LoadError::Compile(clip(format!("{error:#}"))))
+        let engine = &self.shared.engine;
+        let compiled = on_all_cores(|| Component::new(engine, bytes)).map_err(|_| NO_THREAD)?;
+        compiled.map_err(|error| LoadError::Compile(clip(format!("{error:#}"))))
     }
 
     fn ready(&self, component: &Component) -> Result<Ready, LoadError> {

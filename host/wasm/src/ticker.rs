@@ -97,8 +97,11 @@ mod tests {
             std::thread::sleep(TICK);
         }
         let held = ticker.hold();
-        let spin =
-            Module::new(&engine, wat::parse_str("(module (func (export \"f\") (loop (br 0))))").expect("a module")).expect("a module");
+        // Some ten seconds, should nothing interrupt it.
+        let text = r#"(module (func (export "f") (local $left i64)
+            (local.set $left (i64.const 20000000000))
+            (loop (br_if 0 (i64.ne (local.tee $left (i64.sub (local.get $left) (i64.const 1))) (i64.const 0))))))"#;
+        let spin = Module::new(&engine, wat::parse_str(text).expect("a module")).expect("a module");
         let mut store = Store::new(&engine, ());
         store.set_epoch_deadline(3);
         let instance = wasmtime::Instance::new(&mut store, &spin, &[]).expect("an instance");

@@ -6,18 +6,23 @@ use crate::phase::Phase;
 use aegis_bench::load::Enough;
 use aegis_bench::meter::Used;
 use aegis_bench::server::Server;
-use aegis_bench::table::{Table, short, spread};
+use aegis_bench::table::{Table, spread};
 use std::io::{ErrorKind, Result};
 use std::time::Duration;
 
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
-/// Syncs are counted in a pass of its own, since the watching costs time; a short one, since they hardly vary.
+/// How many fsyncs a transaction takes is counted in a pass of its own; a short one, since it hardly varies.
 const WATCHED: Duration = Duration::from_millis(700);
 
 const COMMITS: &str = "
 ¹ There is no strace here to count fsyncs with. These are the store's own transactions, each of which is one; folding the
 write-ahead log into the database adds two for about every thousand pages.
+";
+
+const FSYNCS: &str = "
+¹ The store's transactions for each answer, as it counts them itself, times the fsyncs that a transaction takes, which strace counts in a pass of its own:
+watched, commits are slower, so that fewer of them wait for each other and share one.
 ";
 
 pub(crate) fn steps(rounds: usize) -> u64 {
@@ -36,6 +41,7 @@ struct Figures {
     p99: f64,
     cpu_us: f64,
     written_kib: f64,
+    transactions: f64,
 }
 
 pub(crate) async fn table(bench: &Bench) -> Result<String> {
@@ -44,16 +50,17 @@ pub(crate) async fn table(bench: &Bench) -> Result<String> {
         rounds.push(measure(bench, round).await?);
     }
     let syncs = count_syncs(bench).await?;
-    let how = if syncs.watched { "fsyncs" } else { "commits¹" };
+    let (how, note) = if syncs.is_some() { ("fsyncs¹", FSYNCS) } else { ("commits¹", COMMITS) };
     let mut table = Table::new(&["", "connections", "per second", "p50 ms", "p99 ms", "CPU µs", "KiB written", how]);
     let mut rows: Vec<_> = rows().enumerate().collect();
     rows.sort_by_key(|(_, (phase, _))| Phase::ALL.iter().position(|it| it == phase));
     for (index, (phase, connections)) in rows {
         let of = |figure: fn(&Figures) -> f64| spread(&rounds.iter().map(|round| figure(&round[index])).collect::<Vec<_>>());
         let figures = [of(|it| it.per_second), of(|it| it.p50), of(|it| it.p99), of(|it| it.cpu_us), of(|it| it.written_kib)];
-        table.row([phase.name().into(), connections.to_string()].into_iter().chain(figures).chain([short(syncs.each[index])]));
+        let each = syncs.as_ref().map_or(1.0, |it| it[index]);
+        let synced = spread(&rounds.iter().map(|round| round[index].transactions * each).collect::<Vec<_>>());
+        table.row([phase.name().into(), connections.to_string()].into_iter().chain(figures).chain([synced]));
     }
-    let note = if syncs.watched { "" } else { COMMITS };
     Ok(format!("{table}{note}"))
 }
 
@@ -65,7 +72,7 @@ async fn measure(bench: &Bench, round: usize) -> Result<Vec<Figures>> {
     warm_up(&server).await?;
     for (phase, connections) in rows() {
         bench.step(format!("round {round}/{}: {}, {connections} connections", bench.rounds, phase.name()));
-        let before = Used::by(server.pid)?;
+        let (transactions, before) = (transactions(&server)?, Used::by(server.pid)?);
         let found = phase.run(server.address, connections, Enough { time: bench.time, answers: usize::MAX }, &mut paused).await?;
         let (after, each) = (Used::by(server.pid)?, found.answers as f64);
         figures.push(Figures {
@@ -74,6 +81,7 @@ async fn measure(bench: &Bench, round: usize) -> Result<Vec<Figures>> {
             p99: found.quantile(0.99),
             cpu_us: (after.cpu_seconds - before.cpu_seconds) * 1e6 / each,
             written_kib: (after.written_bytes - before.written_bytes) / 1024.0 / each,
+            transactions: (self::transactions(&server)? - transactions) / each,
         });
     }
     Ok(figures)
@@ -88,30 +96,26 @@ async fn warm_up(server: &Server) -> Result<()> {
     Ok(())
 }
 
-struct Syncs {
-    /// By strace, rather than counted by the store itself.
-    watched: bool,
-    /// Per answer, row by row.
-    each: Vec<f64>,
-}
-
-async fn count_syncs(bench: &Bench) -> Result<Syncs> {
+/// Fsyncs in a transaction, row by row; none where there is no `strace`.
+async fn count_syncs(bench: &Bench) -> Result<Option<Vec<f64>>> {
     let folder = bench.folder()?;
     let server = match bench.build.start_watched(folder.path()) {
-        Err(error) if error.kind() == ErrorKind::NotFound => bench.build.start(folder.path()),
-        started => started,
-    }?;
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        started => started?,
+    };
     let (mut paused, mut each) = (Vec::new(), Vec::new());
     warm_up(&server).await?;
     for (phase, connections) in rows() {
         bench.step(format!("counting fsyncs: {}, {connections} connections", phase.name()));
-        let before = syncs(&server)?;
-        let found = phase.run(server.address, connections, Enough { time: WATCHED, answers: usize::MAX }, &mut paused).await?;
-        each.push((syncs(&server)? - before) / found.answers as f64);
+        let before = (server.syncs()?, transactions(&server)?);
+        phase.run(server.address, connections, Enough { time: WATCHED, answers: usize::MAX }, &mut paused).await?;
+        let after = (server.syncs()?, transactions(&server)?);
+        // What only reads has none.
+        each.push((after.0 - before.0) as f64 / (after.1 - before.1).max(1.0));
     }
-    Ok(Syncs { watched: server.syncs()?.is_some(), each })
+    Ok(Some(each))
 }
 
-fn syncs(server: &Server) -> Result<f64> {
-    server.syncs()?.map_or_else(|| server.counter("aegis_store_transactions_total"), |it| Ok(it as f64))
+fn transactions(server: &Server) -> Result<f64> {
+    server.counter("aegis_store_transactions_total")
 }
