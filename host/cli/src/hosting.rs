@@ -2,7 +2,7 @@
 
 use crate::allocator;
 use crate::failure::Failure;
-use crate::loading::{Bar, blocking};
+use crate::loading::{Bar, blocking, this_program};
 use aegis_core::Code;
 use aegis_server::config::Settings;
 use aegis_server::{App, Server, told_to_stop};
@@ -90,7 +90,7 @@ pub(crate) async fn serve(settings: Settings, greet: impl AsyncFnOnce(&App, Sock
 
 fn open(settings: Settings) -> Result<Arc<App>, Failure> {
     let bar = Bar::new();
-    Ok(App::open(settings, &|guard, step| bar.step(guard, step))?)
+    Ok(App::open(settings, Some(this_program()), &|guard, step| bar.step(guard, step))?)
 }
 
 #[cfg(test)]

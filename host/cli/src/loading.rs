@@ -5,6 +5,7 @@ use aegis_core::Code;
 use aegis_server::config::{Settings, environment};
 use aegis_wasm::{Options, Progress, Sandbox};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One line that says which guard is being loaded; gone when it is dropped.
@@ -41,7 +42,15 @@ fn in_words(step: Progress) -> String {
 /// A sandbox for a command, with the cache that `aegis dev` uses.
 pub(crate) fn sandbox() -> Result<Sandbox, Failure> {
     let cache_dir = Settings::dev(None, &environment())?.server.cache_dir;
-    Sandbox::new(Options { cache_dir, ..Options::default() }).map_err(|error| Failure::new(Code::CFG_INVALID, error))
+    Sandbox::new(Options { cache_dir, compiler: Some(this_program()), ..Options::default() })
+        .map_err(|error| Failure::new(Code::CFG_INVALID, error))
+}
+
+/// What compiles guards, in a process of its own: this program. Under the name that the kernel has for it, it is found when its file was
+/// replaced meanwhile.
+pub(crate) fn this_program() -> PathBuf {
+    let kernels = PathBuf::from("/proc/self/exe");
+    if kernels.exists() { kernels } else { std::env::current_exe().unwrap_or(kernels) }
 }
 
 /// Work that takes long, off the executor.

@@ -64,8 +64,16 @@ enum Command {
     Completions(completions::Completions),
 }
 
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|it| it == aegis_wasm::COMPILE) {
+        let done = aegis_wasm::compile_for_parent(std::io::stdin(), std::io::stdout());
+        return if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    command()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn command() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.command.logs());
     match cli.command.run().await {

@@ -97,13 +97,13 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 impl App {
     /// Opens the store, loads every guard, keeps what it is made of for the runs that begin with it, builds every provider. Blocks for as
     /// long as guards take to compile, so it is called in a runtime of tokio and off its executor; `progress` is told the guard's name
-    /// and how far it is.
+    /// and how far it is. `compiler`: [`Options::compiler`].
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn open(mut settings: Settings, progress: &dyn Fn(&str, Progress)) -> Result<Arc<App>, OpenError> {
+    pub fn open(mut settings: Settings, compiler: Option<PathBuf>, progress: &dyn Fn(&str, Progress)) -> Result<Arc<App>, OpenError> {
         let store = store(&settings.persistence)?;
-        let sandbox = Sandbox::new(Options { cache_dir: settings.server.cache_dir.clone(), ..Options::default() })?;
+        let sandbox = Sandbox::new(Options { cache_dir: settings.server.cache_dir.clone(), compiler, ..Options::default() })?;
         let runtime = tokio::runtime::Handle::current();
         let keep = |bytes: &[u8]| Ok(runtime.block_on(store.blob_keep(bytes)).map(drop)?);
         let guards = load_all(&sandbox, &mut settings, progress, &keep)?;

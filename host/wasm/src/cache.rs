@@ -148,9 +148,10 @@ fn prepare(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
-#[expect(unsafe_code, reason = "the one place where native code is loaded from disk")]
-fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: wasmtime asks that these are bytes of `Component::serialize`, unchanged. `keep` wrote them so; their SHA-256 in
+#[expect(unsafe_code, reason = "the one place where native code is loaded")]
+pub(crate) fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: wasmtime asks that these are bytes of `Component::serialize`, unchanged. Those that this program has just compiled in a process of its own
+    // came through a pipe that nobody else holds. Those on disk, `keep` wrote them so; their SHA-256 in
     // the header shows that they are unchanged; and in this folder nobody but this user, who could replace the whole program as well, can write.
     // wasmtime itself checks that they were made by the same version and for the same settings.
     unsafe { Component::deserialize(engine, payload) }

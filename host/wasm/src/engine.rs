@@ -32,11 +32,14 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
     /// Instances at most at once; further scans wait.
     pub instances: u32,
+    /// The program that compiles, in a process of its own: one that does [`compile_for_parent`](crate::compile_for_parent) when
+    /// [`COMPILE`](crate::COMPILE) is its only argument. None: this process compiles, and what its compilers occupy it keeps.
+    pub compiler: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cache_dir: None, instances: 64 }
+        Options { cache_dir: None, instances: 64, compiler: None }
     }
 }
 
@@ -68,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) places: Semaphore,
     pub(crate) cache: Option<Cache>,
     pub(crate) ticker: Ticker,
+    pub(crate) compiler: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -79,7 +83,8 @@ impl Sandbox {
         crate::wasi::link(&mut linker).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let cache = options.cache_dir.map(|path| Cache::open(path, &engine)).transpose()?;
         let ticker = Ticker::start(&engine).map_err(|error| SandboxError::Engine(format!("no thread for the ticker: {error}")))?;
-        let shared = Shared { engine, linker, places: Semaphore::new(instances as usize), cache, ticker };
+        let places = Semaphore::new(instances as usize);
+        let shared = Shared { engine, linker, places, cache, ticker, compiler: options.compiler };
         Ok(Sandbox { shared: Arc::new(shared) })
     }
 }

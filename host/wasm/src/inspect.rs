@@ -44,6 +44,6 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
 }
 
 fn manifest(bytes: &[u8]) -> Result<Manifest, LoadError> {
-    let sandbox = Sandbox::new(Options { cache_dir: None, instances: 1 }).map_err(|error| LoadError::Compile(error.to_string()))?;
+    let sandbox = Sandbox::new(Options { instances: 1, ..Options::default() }).map_err(|error| LoadError::Compile(error.to_string()))?;
     sandbox.describe(bytes.to_vec(), Limits::default())
 }

@@ -1,6 +1,7 @@
 //! The only door to wasmtime. Nothing in this crate decides what follows from a verdict, and nothing outside of it
 //! knows how a guard runs: a [`Sandbox`] loads guards, a [`LoadedGuard`] judges, every time in a fresh instance.
 
+mod apart;
 mod bindings;
 mod cache;
 mod convert;
@@ -19,6 +20,7 @@ mod warm;
 mod wasi;
 mod weight;
 
+pub use apart::{ARGUMENT as COMPILE, compile_for_parent};
 pub use engine::{Options, Sandbox, SandboxError};
 pub use guard::LoadedGuard;
 pub use health::Health;

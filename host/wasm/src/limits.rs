@@ -1,5 +1,6 @@
 //! What a guard may use. No limit is missing: whoever leaves one out gets its default.
 
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
@@ -11,7 +12,7 @@ const CEILING: u32 = 10;
 const TABLE_ELEMENTS: usize = 40_000;
 
 /// Limits of one guard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// One scan, counted in milliseconds in which the guard ran; by the clock it may take ten times as long.
     pub time: Duration,

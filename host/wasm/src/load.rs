@@ -1,6 +1,7 @@
 //! From a file to a guard that can judge. Nothing of the file runs before its imports are read, and nothing that it
 //! does can hold up the start for longer than its limits.
 
+use crate::apart::compile_apart;
 use crate::bindings::GuardPre;
 use crate::cache::Compiled;
 use crate::convert;
@@ -13,6 +14,7 @@ use crate::manifest::{Manifest, ManifestError};
 use crate::weight::{Heavy, weigh};
 use crate::{schema, snapshot};
 use aegis_core::{Code, Digest, GuardFailure};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::{Arc, mpsc};
@@ -36,7 +38,7 @@ pub struct Source {
 }
 
 /// How far a load has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Progress {
     /// Compiled before; taken from the cache.
     Cached,
@@ -97,6 +99,9 @@ pub enum LoadError {
     /// Loading it took too long, or broke the loader.
     #[error("loading it {0}")]
     Gave(&'static str),
+    /// What it says of itself is wrong, as the process puts it that compiled it.
+    #[error("{0}")]
+    Apart(String),
 }
 
 impl LoadError {
@@ -107,7 +112,7 @@ impl LoadError {
                 Code::GRD_LOAD
             }
             LoadError::Imports(_) => Code::GRD_IMPORT,
-            LoadError::NoScanner(_) | LoadError::Compile(_) | LoadError::Manifest(_) => Code::GRD_CONTRACT,
+            LoadError::NoScanner(_) | LoadError::Compile(_) | LoadError::Manifest(_) | LoadError::Apart(_) => Code::GRD_CONTRACT,
             LoadError::Settings(_) => Code::GRD_SETTINGS,
             LoadError::Failed { failure, .. } => failure.kind().code(),
         }
@@ -122,8 +127,8 @@ impl Sandbox {
     /// Loads a guard. Blocks for as long as it takes to compile it (up to some ten seconds for large runtimes), so call it
     /// off the executor; `progress` is called on this thread.
     ///
-    /// A compilation that runs out of its time or memory cannot be stopped: its thread is left to itself, and its result dropped.
-    /// So whoever loads a guard that gave up should end soon, as the server does at its start.
+    /// Without [`Options::compiler`](crate::Options), a compilation that runs out of its time or memory cannot be stopped: its thread is left to itself,
+    /// and its result dropped.
     pub fn load(&self, source: Source, progress: &dyn Fn(Progress)) -> Result<Arc<LoadedGuard>, LoadError> {
         let shared = self.shared.clone();
         in_bounds(&source.limits.clone(), progress, move |progress| Loading::new(shared, source, progress)?.load().map(Arc::new))
@@ -137,6 +142,11 @@ impl Sandbox {
     }
 }
 
+/// Compiles it in this process and on this thread.
+pub(crate) fn compile(sandbox: &Sandbox, source: Source, progress: &dyn Fn(Progress)) -> Result<Compiled, LoadError> {
+    Loading::new(sandbox.shared.clone(), source, progress)?.compile()
+}
+
 type Tell<'a> = &'a dyn Fn(Progress);
 
 enum Told<T> {
@@ -145,7 +155,7 @@ enum Told<T> {
 }
 
 /// How often the memory of a load is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// Does `work` on a thread of its own, and waits for it no longer than its time, and no longer than there is memory.
 fn in_bounds<T: Send + 'static>(
@@ -153,7 +163,7 @@ fn in_bounds<T: Send + 'static>(
     progress: Tell<'_>,
     work: impl FnOnce(Tell<'_>) -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    let (end, most) = (Instant::now() + limits.compile_time, resident().saturating_add(limits.compile_memory));
+    let (end, most) = (Instant::now() + limits.compile_time, resident("self").saturating_add(limits.compile_memory));
     let (tell, told) = mpsc::channel();
     let work = move || {
         let result = work(&|step| drop(tell.send(Told::Progress(step)))); // nobody listens any more when the time was up
@@ -166,16 +176,16 @@ fn in_bounds<T: Send + 'static>(
             Ok(Told::Progress(step)) => progress(step),
             Ok(Told::Done(result)) => return result,
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(LoadError::Gave("broke the compiler")),
-            Err(mpsc::RecvTimeoutError::Timeout) if resident() > most => return Err(LoadError::Gave("takes too much memory")),
+            Err(mpsc::RecvTimeoutError::Timeout) if resident("self") > most => return Err(LoadError::Gave("takes too much memory")),
             Err(mpsc::RecvTimeoutError::Timeout) if left <= LOOK => return Err(LoadError::Gave("takes too long")),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// Bytes of memory that this process occupies; 0 where that cannot be told.
-fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
+/// Bytes of memory that a process occupies, by its number or `self`; 0 where that cannot be told.
+pub(crate) fn resident(process: &str) -> usize {
+    let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
     pages.map_or(0, |pages: usize| pages.saturating_mul(4096)) // pages are never smaller
 }
 
@@ -264,7 +274,10 @@ impl<'a> Loading<'a> {
             (self.progress)(Progress::Cached);
             return Ok(compiled);
         }
-        let compiled = self.compile()?;
+        let compiled = match &self.shared.compiler {
+            Some(program) => compile_apart(program, &self.source, self.progress, &self.shared.engine)?,
+            None => self.compile()?,
+        };
         cache.inspect(|it| it.keep(component, settings, &compiled));
         Ok(compiled)
     }

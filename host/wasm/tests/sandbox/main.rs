@@ -398,13 +398,13 @@ fn steps(sandbox: &Sandbox, bytes: &[u8], settings: Value) -> (Arc<LoadedGuard>,
 async fn the_cache_is_used_and_made_again_when_it_is_damaged() {
     let folder = tempfile::tempdir().expect("a folder");
     let cache_dir = Some(folder.path().join("cache"));
-    let sandbox = Sandbox::new(Options { cache_dir: cache_dir.clone(), instances: 2 }).expect("a sandbox");
+    let sandbox = Sandbox::new(Options { cache_dir: cache_dir.clone(), instances: 2, ..Options::default() }).expect("a sandbox");
     let bytes = echo_settings(GLOBALS);
     let compiled = |steps: &[Progress]| steps != [Progress::Cached];
     assert!(compiled(&steps(&sandbox, &bytes, json!({"a": 1})).1));
     assert!(!compiled(&steps(&sandbox, &bytes, json!({"a": 1})).1));
     assert!(compiled(&steps(&sandbox, &bytes, json!({"a": 2})).1), "other settings are another entry");
-    let again = Sandbox::new(Options { cache_dir: cache_dir.clone(), instances: 2 }).expect("a sandbox");
+    let again = Sandbox::new(Options { cache_dir: cache_dir.clone(), instances: 2, ..Options::default() }).expect("a sandbox");
     let (guard, warm) = steps(&again, &bytes, json!({"a": 1}));
     assert!(!compiled(&warm), "another sandbox finds it, too");
     assert_eq!((guard.snapshot(), verdict(ask(&guard, "x").await)), (Ok(()), Verdict::Block(r#"{"a":1}"#.into())));
@@ -445,10 +445,10 @@ fn a_cache_in_which_others_may_write_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");
     let cache = folder.path().join("cache");
-    drop(Sandbox::new(Options { cache_dir: Some(cache.clone()), instances: 1 }).expect("a sandbox"));
+    drop(Sandbox::new(Options { cache_dir: Some(cache.clone()), instances: 1, ..Options::default() }).expect("a sandbox"));
     assert_eq!(cache.metadata().expect("a folder").permissions().mode() & 0o777, 0o700);
     std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o770)).expect("ours");
-    let error = Sandbox::new(Options { cache_dir: Some(cache), instances: 1 }).err().expect("refused");
+    let error = Sandbox::new(Options { cache_dir: Some(cache), instances: 1, ..Options::default() }).err().expect("refused");
     assert!(error.to_string().contains("chmod 700"), "{error}");
 }
 

@@ -1,0 +1,210 @@
+//! Compiling in a process of its own. A component from a stranger can be small and still keep a compiler busy for hours, or find a fault in it: the
+//! process has a bound for its time and its memory, is ended where it exceeds them, and what it occupied is gone with it.
+//!
+//! It is this program once more, called with [`ARGUMENT`]. On its stdin it is handed a line of JSON ([`Order`]) and then the component; on its stdout it
+//! answers with lines of JSON ([`Line`]) and, after the last one, native code.
+
+use crate::Limits;
+use crate::cache::{Compiled, deserialize};
+use crate::engine::{Options, Sandbox, SandboxError};
+use crate::load::{LOOK, LoadError, Progress, Source, compile};
+use aegis_core::GuardFailure;
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
+use wasmtime::Engine;
+
+/// The one argument with which this program is called to compile.
+pub const ARGUMENT: &str = "compile-for-parent";
+
+/// Bytes of an answer's line: a component may be refused in many words.
+const LINE: u64 = 1 << 20;
+/// Bytes of native code, as [`crate::cache`] takes it.
+const CODE: u64 = 1 << 30;
+/// Bytes of the line with the settings, which are measured themselves later.
+const ORDER: u64 = 64 << 20;
+/// Files that the process may have open: the two that it is handed, and the engine's memory images.
+const FILES: u64 = 256;
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    settings: Value,
+    limits: Limits,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Line {
+    Step(Progress),
+    /// The code follows. `plain`: why it is no snapshot.
+    Done {
+        plain: Option<String>,
+    },
+    Refused(Refusal),
+}
+
+/// What is known of a refusal on the other side: what callers tell apart, and words.
+#[derive(Serialize, Deserialize)]
+enum Refusal {
+    Settings(Vec<String>),
+    Failed { configure: bool, failure: GuardFailure },
+    Compile(String),
+    Gave,
+    Other(String),
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Refusal {
+        match error {
+            LoadError::Settings(mistakes) => Refusal::Settings(mistakes),
+            LoadError::Failed { step, failure } => Refusal::Failed { configure: step == "configure", failure },
+            LoadError::Compile(why) => Refusal::Compile(why),
+            LoadError::Gave(_) => Refusal::Gave,
+            other => Refusal::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for LoadError {
+    fn from(refusal: Refusal) -> LoadError {
+        match refusal {
+            Refusal::Settings(mistakes) => LoadError::Settings(mistakes),
+            Refusal::Failed { configure, failure } => LoadError::Failed { step: if configure { "configure" } else { "describe" }, failure },
+            Refusal::Compile(why) => LoadError::Compile(why),
+            Refusal::Gave => BROKE,
+            Refusal::Other(words) => LoadError::Apart(words),
+        }
+    }
+}
+
+const BROKE: LoadError = LoadError::Gave("broke the compiler");
+
+/// Has `program` compile, and waits no longer than the source's limits say.
+pub(crate) fn compile_apart(program: &Path, source: &Source, progress: &dyn Fn(Progress), engine: &Engine) -> Result<Compiled, LoadError> {
+    let mut command = Command::new(program);
+    command.arg(ARGUMENT).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|_| LoadError::Gave("needs a process, and there is none to be had"))?;
+    let answered = answered(&mut child, source, progress);
+    // It has answered, or has to be stopped; either way nothing of it may stay.
+    let (_, _) = (child.kill(), child.wait());
+    let (plain, code) = answered?;
+    let component = deserialize(engine, &code).map_err(|_| BROKE)?;
+    Ok(Compiled { component, plain })
+}
+
+type Answer = Result<(Option<String>, Vec<u8>), LoadError>;
+
+fn answered(child: &mut Child, source: &Source, progress: &dyn Fn(Progress)) -> Answer {
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return Err(BROKE) };
+    let order = Order { settings: source.settings.clone(), limits: source.limits.clone() };
+    std::thread::scope(|scope| {
+        // One that ends early breaks the pipe, and its answer says why.
+        scope.spawn(move || drop(write_order(&mut stdin, &order, &source.bytes)));
+        let (tell, told) = mpsc::channel();
+        scope.spawn(move || read_answer(stdout, &tell));
+        let answer = watch(child, &source.limits, progress, &told);
+        if answer.is_err() {
+            let _ = child.kill(); // so that both threads end; one that is gone already is no mistake
+        }
+        answer
+    })
+}
+
+fn write_order(to: &mut impl Write, order: &Order, component: &[u8]) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, order)?;
+    to.write_all(b"\n")?;
+    to.write_all(component)
+}
+
+enum Told {
+    Progress(Progress),
+    Done(Answer),
+}
+
+fn read_answer(from: impl Read, tell: &mpsc::Sender<Told>) {
+    let mut from = BufReader::new(from);
+    loop {
+        let told = match read_line(&mut from) {
+            Ok(Line::Step(step)) => Told::Progress(step),
+            Ok(Line::Refused(refusal)) => Told::Done(Err(refusal.into())),
+            Ok(Line::Done { plain }) => {
+                let mut code = Vec::new();
+                Told::Done(from.by_ref().take(CODE).read_to_end(&mut code).map(|_| (plain, code)).map_err(|_| BROKE))
+            }
+            Err(_) => Told::Done(Err(BROKE)),
+        };
+        let last = matches!(told, Told::Done(_));
+        if tell.send(told).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn read_line(from: &mut impl io::BufRead) -> io::Result<Line> {
+    let mut line = Vec::new();
+    from.take(LINE).read_until(b'\n', &mut line)?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
+fn watch(child: &Child, limits: &Limits, progress: &dyn Fn(Progress), told: &mpsc::Receiver<Told>) -> Answer {
+    let end = Instant::now() + limits.compile_time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match told.recv_timeout(left.min(LOOK)) {
+            Ok(Told::Progress(step)) => progress(step),
+            Ok(Told::Done(answer)) => return answer,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(BROKE),
+            Err(mpsc::RecvTimeoutError::Timeout) if crate::load::resident(&child.id().to_string()) > limits.compile_memory => {
+                return Err(LoadError::Gave("takes too much memory"));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if left <= LOOK => return Err(LoadError::Gave("takes too long")),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// What the process does that was called with [`ARGUMENT`].
+///
+/// # Errors
+/// Whoever called it does not listen, or says what cannot be read.
+pub fn compile_for_parent(from: impl Read, to: impl Write) -> io::Result<()> {
+    bind()?;
+    let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
+    let mut line = Vec::new();
+    (&mut from).take(ORDER).read_until(b'\n', &mut line)?;
+    let Order { settings, limits } = serde_json::from_slice(&line)?;
+    let mut bytes = Vec::new();
+    from.take(limits.component as u64 + 1).read_to_end(&mut bytes)?;
+    let source = Source { name: "guard".into(), bytes: bytes.into(), settings, limits };
+    let told = std::cell::RefCell::new(&mut to);
+    let tell = |line: &Line| {
+        let mut to = told.borrow_mut();
+        serde_json::to_writer(&mut **to, line)?;
+        to.write_all(b"\n")?;
+        to.flush()
+    };
+    let sandbox =
+        Sandbox::new(Options { instances: 2, ..Options::default() }).map_err(|error: SandboxError| io::Error::other(error.to_string()))?;
+    let compiled = compile(&sandbox, source, &|step| drop(tell(&Line::Step(step)))); // nobody listens any more when the time was up
+    match compiled {
+        Ok(Compiled { component, plain }) => {
+            let code = component.serialize().map_err(io::Error::other)?;
+            tell(&Line::Done { plain })?;
+            to.write_all(&code)?;
+            to.flush()
+        }
+        Err(error) => tell(&Line::Refused(error.into())),
+    }
+}
+
+/// Nothing of a compiler that was led astray may stay: it ends with its parent, and leaves no picture of its memory.
+fn bind() -> io::Result<()> {
+    let most = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    setrlimit(Resource::Core, most(0))?;
+    Ok(setrlimit(Resource::Nofile, most(FILES))?)
+}
