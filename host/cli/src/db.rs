@@ -1,17 +1,43 @@
-//! `aegis db`: looks after the store itself, also while a server runs on it.
+//! `aegis db`: looks after the store itself, also while a server runs on it; only a database of an older version is not brought up then.
 
 use crate::failure::Failure;
-use crate::keys::Of;
+use crate::keys::{Of, open};
+use crate::loading::{Bar, blocking};
 use crate::terminal::{line, print, print_json};
 use aegis_core::Code;
-use aegis_store::Upkeep as _;
+use aegis_server::config::PersistenceSettings;
+use aegis_store::{Upkeep as _, backup, versions};
 use clap::{Args, Subcommand};
+use indicatif::HumanBytes;
 use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Db {
     /// Read everything, and say what is wrong: the file, the ledger's chain, every run and its entries. Changes nothing
     Check(Check),
+    /// Copy the database as it is at one moment into a new file, also while a server writes to it. Restored elsewhere, a server goes on
+    /// from that moment; never let both go on
+    Backup(Backup),
+    /// Bring a database of an older version up to this one; a server does the same when it starts
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The copy; nothing may be there yet
+    file: PathBuf,
+    #[command(flatten)]
+    of: Of,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Only say whether there is something to do: exits 1 where there is
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    of: Of,
 }
 
 #[derive(Debug, Args)]
@@ -24,6 +50,8 @@ impl Db {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self {
             Db::Check(check) => check.run().await,
+            Db::Backup(backup) => backup.run().await,
+            Db::Migrate(migrate) => migrate.run().await,
         }
     }
 }
@@ -39,5 +67,47 @@ impl Check {
             print(&format!("{runs} runs, {lines} lines in the ledger, {} faults", faults.len()))?;
         }
         if faults.is_empty() { Ok(()) } else { Err(Failure::new(Code::STO_DAMAGED, "the database is damaged: see what was found")) }
+    }
+}
+
+impl Backup {
+    async fn run(self) -> Result<(), Failure> {
+        let PersistenceSettings::Sqlite(from) = self.of.persistence()?;
+        let (source, to) = (from.clone(), self.file.clone());
+        let bytes = blocking(move || {
+            let bar = Bar::of_bytes();
+            Ok(backup(&source, &to, &mut |done, all| bar.bytes(done, all))?)
+        });
+        let (bytes, to) = (bytes.await?, self.file.display().to_string());
+        if self.of.json {
+            return print_json(&json!({"file": to, "bytes": bytes}));
+        }
+        print(&format!("{}: {} of {}", line(&to), HumanBytes(bytes), line(&from.display().to_string())))
+    }
+}
+
+impl Migrate {
+    async fn run(self) -> Result<(), Failure> {
+        let persistence = self.of.persistence()?;
+        let PersistenceSettings::Sqlite(path) = persistence.clone();
+        let (found, known) = blocking(move || Ok(versions(&path)?)).await?;
+        if !self.check && found < known {
+            open(&persistence).await?;
+        }
+        if self.of.json {
+            print_json(&json!({"from": found, "to": known, "migrated": !self.check && found < known}))?;
+        } else {
+            print(&said(found, known, self.check))?;
+        }
+        let older = Failure::new(Code::STO_OLDER, format!("the database has version {found}, and this program writes {known}"));
+        if self.check && found < known { Err(older) } else { Ok(()) }
+    }
+}
+
+fn said(found: u32, known: u32, check: bool) -> String {
+    match (found < known, check) {
+        (false, _) => format!("version {found}: nothing to do"),
+        (true, true) => format!("version {found}, to be brought up to {known}"),
+        (true, false) => format!("brought up from version {found} to {known}"),
     }
 }

@@ -3,6 +3,7 @@
 use crate::terminal::shown;
 use aegis_core::Code;
 use aegis_server::config::ConfigErrors;
+use aegis_store::BackupError;
 use serde::Deserialize;
 use std::fmt;
 
@@ -36,6 +37,15 @@ macro_rules! by_code {
 }
 
 by_code!(aegis_server::OpenError, aegis_server::ListenError, aegis_store::StoreError);
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Failure {
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Exists(_) | BackupError::Write { .. } => Failure::new(Code::CLI_FILE, error),
+        }
+    }
+}
 
 impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Failure {

@@ -172,9 +172,13 @@ fn create(path: &Path) -> std::io::Result<File> {
 }
 
 impl Of {
+    /// Where the store is.
+    pub(crate) fn persistence(&self) -> Result<PersistenceSettings, Failure> {
+        Ok(Settings::persistence(config_file(self.config.as_deref()), &environment())?)
+    }
+
     pub(crate) async fn store(&self) -> Result<OpenStore, Failure> {
-        let file = config_file(self.config.as_deref());
-        let persistence = Settings::persistence(file, &environment())?;
+        let (file, persistence) = (config_file(self.config.as_deref()), self.persistence()?);
         if let (None, PersistenceSettings::Sqlite(path)) = (file, &persistence) {
             make_folder(path)?;
         }

@@ -1,4 +1,4 @@
-//! Guards take time to load: what is going on, for people who wait. Nothing is drawn unless stderr is a terminal.
+//! Guards take time to load, and large files to copy: what is going on, for people who wait. Nothing is drawn unless stderr is a terminal.
 
 use crate::failure::Failure;
 use aegis_core::Code;
@@ -17,6 +17,19 @@ impl Bar {
         bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a template of known fields"));
         bar.enable_steady_tick(Duration::from_millis(100));
         Bar(bar)
+    }
+
+    /// For work of which it is known how many bytes are done.
+    pub(crate) fn of_bytes() -> Bar {
+        let bar = ProgressBar::new(0);
+        bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left").expect("a template of known fields"));
+        Bar(bar)
+    }
+
+    /// So many of so many.
+    pub(crate) fn bytes(&self, done: u64, all: u64) {
+        self.0.set_length(all);
+        self.0.set_position(done);
     }
 
     pub(crate) fn step(&self, guard: &str, step: Progress) {

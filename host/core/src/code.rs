@@ -75,6 +75,7 @@ codes! {
     STO_DAMAGED "AEG-STO-004" "the database is damaged" "It is not a database of Aegis, or part of it cannot be read. It was left as it is." "Keep a copy of the file, and restore a backup; or give `persistence.path` another one.";
     STO_PLACE "AEG-STO-005" "the database cannot be opened there" "The file or its folder is not there, is read-only, or belongs to somebody else." "Give whoever runs Aegis the right to write the file and its folder, or set `persistence.path` to a place where it may.";
     STO_BUSY "AEG-STO-006" "another program has locked the database" "It holds a lock for longer than this waits. Nothing was half done." "End that program (`fuser FILE` finds it) and send the request again.";
+    STO_OLDER "AEG-STO-008" "the database is of an older version" "`aegis db migrate --check` was asked whether there is something to do, and there is. Nothing has changed." "Make a backup (`aegis db backup FILE`), stop the server, and run `aegis db migrate`, or start the new version, which does the same.";
     STO_LEDGER "AEG-STO-007" "the ledger is broken" "A line, a run or the end of it is not what it was, or a guard says something else than it is said to have said." "The message says where. Compare it with an earlier export or a backup; keep the file.";
 }
 

@@ -25,7 +25,7 @@ pub use ledger::{LedgerLine, Position, Removals, Verifier};
 pub use memory::Memory;
 pub use requests::{Earlier, Requests};
 pub use runs::{ApprovalFilter, Page, Paged, RunFilter, Runs};
-pub use sqlite::{Access, Sqlite};
+pub use sqlite::{Access, BackupError, Sqlite, backup, versions};
 pub use upkeep::{CheckReport, Description, Doomed, Gone, Held, Upkeep};
 
 /// All that a host needs of a store.

@@ -2,6 +2,7 @@
 //! makes the executor wait for a lock or a commit, and none but the look-up of a single row for the disk; only
 //! [`Sqlite::open`] and dropping block.
 
+mod backup;
 mod blobs;
 mod file;
 mod keys;
@@ -14,6 +15,7 @@ mod upkeep;
 mod writer;
 
 use crate::StoreError;
+pub use backup::{BackupError, backup, versions};
 use file::HostLock;
 use readers::Readers;
 use rusqlite::{Connection, ErrorCode};
@@ -45,12 +47,16 @@ impl Sqlite {
     /// Opens the database at `path`, and creates it where there is none; blocks. Files are created for their owner alone.
     ///
     /// # Errors
-    /// The folder is missing, another host has it, a newer version wrote it, or it is no database of Aegis; then it is unchanged.
+    /// The folder is missing, another host has it (to a command that matters only where an older version wrote it), a newer version wrote it, or it is no database of Aegis; then it is unchanged.
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Sqlite, StoreError> {
         let path = file::create(path.as_ref(), schema::make)?;
         let lock = (access == Access::Host).then(|| HostLock::take(&path)).transpose()?;
         let mut db = file::connect(&path)?;
+        // A host must not find itself on a database of another version than it was made for.
+        let older = lock.is_none() && schema::look(&db, &path)? < schema::NEWEST;
+        let alone = older.then(|| HostLock::take(&path)).transpose()?;
         schema::bring_up(&mut db, &path)?;
+        drop(alone);
         if lock.is_some() {
             schema::check(&db, &path)?;
             schema::make_shrinkable(&db, &path)?;
@@ -210,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_no_database_of_this_version_is_refused_and_left_alone() {
         let foreign = |error: &StoreError| matches!(error, StoreError::Damaged(why) if why.contains("no database of Aegis"));
-        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: 4 };
+        let newer = |error: &StoreError| *error == StoreError::Newer { found: 99, known: schema::NEWEST };
         type Case = (&'static str, fn(&TempDir), fn(&StoreError) -> bool);
         let cases: [Case; 4] = [
             ("text", |folder| std::fs::write(folder.path().join("test.db"), "dear diary, ".repeat(1000)).expect("written"), foreign),

@@ -16,6 +16,11 @@ pub(super) fn create(path: &Path, fill: impl FnOnce(&mut Connection) -> Result<(
     if is_missing(path) {
         make(path, fill)?;
     }
+    there(path)
+}
+
+/// The database at `path`, which has to be there, under its one true name.
+pub(super) fn there(path: &Path) -> Result<PathBuf, StoreError> {
     let size = open(path, false)?.metadata().map_err(|error| StoreError::place(path, &error))?.len();
     if size == 0 {
         let why = "is empty, and a database never is: restore a backup, or delete the file if there was nothing in it";
@@ -64,7 +69,21 @@ fn open(path: &Path, create: bool) -> Result<File, StoreError> {
     options.open(path).map_err(|error| StoreError::place(path, &error))
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+/// A file that was not there, for its owner alone.
+pub(super) fn open_new(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// The one that `path` is in.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     PathBuf::from(name)

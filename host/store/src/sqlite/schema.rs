@@ -100,6 +100,9 @@ const STEPS: &[&str] = &[
 ",
 ];
 
+/// The version that this program makes and brings others up to.
+pub(super) const NEWEST: u32 = STEPS.len() as u32;
+
 /// What a new database begins with.
 pub(super) fn make(db: &mut Connection) -> Result<(), StoreError> {
     db.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL;")?;
@@ -127,12 +130,16 @@ pub(super) fn bring_up(db: &mut Connection, path: &Path) -> Result<(), StoreErro
 }
 
 fn climb(step: &Connection, version: u32) -> Result<(), StoreError> {
-    for script in STEPS.iter().skip(version as usize) {
+    climb_to(step, version, NEWEST)
+}
+
+fn climb_to(step: &Connection, version: u32, end: u32) -> Result<(), StoreError> {
+    for script in &STEPS[version as usize..end as usize] {
         step.execute_batch(script)?;
     }
-    if (version as usize) < STEPS.len() {
+    if version < end {
         step.pragma_update(None, "application_id", APPLICATION)?;
-        step.pragma_update(None, "user_version", STEPS.len() as i64)?;
+        step.pragma_update(None, "user_version", end)?;
     }
     Ok(())
 }
@@ -148,6 +155,13 @@ pub(super) fn make_shrinkable(db: &Connection, path: &Path) -> Result<(), StoreE
         }
     }
     Ok(())
+}
+
+/// A database as an earlier program has left it.
+#[cfg(test)]
+pub(super) fn make_older(path: &Path, version: u32) {
+    let db = Connection::open(path).expect("a place for it");
+    climb_to(&db, 0, version).expect("every step leads on");
 }
 
 /// Bytes of the largest database that is looked through before a host starts, which takes a few milliseconds. In a larger one,
@@ -167,7 +181,7 @@ pub(super) fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
 }
 
 /// The version that is there, 0 for an empty file.
-fn look(db: &Connection, path: &Path) -> Result<u32, StoreError> {
+pub(super) fn look(db: &Connection, path: &Path) -> Result<u32, StoreError> {
     let foreign = || StoreError::Damaged(format!("{} is no database of Aegis: give another path, or restore a backup", path.display()));
     let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(|error| match error.sqlite_error_code() {
@@ -179,9 +193,7 @@ fn look(db: &Connection, path: &Path) -> Result<u32, StoreError> {
     let empty = || db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0));
     match u32::try_from(version) {
         Ok(0) if application == 0 && empty()? => Ok(0),
-        Ok(found) if application == APPLICATION && found > STEPS.len() as u32 => {
-            Err(StoreError::Newer { found, known: STEPS.len() as u32 })
-        }
+        Ok(found) if application == APPLICATION && found > NEWEST => Err(StoreError::Newer { found, known: NEWEST }),
         Ok(found) if application == APPLICATION && found > 0 => Ok(found),
         _ => Err(foreign()),
     }
