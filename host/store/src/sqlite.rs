@@ -68,10 +68,10 @@ impl Sqlite {
         Ok(Sqlite { path, stream, host, readers, writer: Writer::start(db, link, lock)? })
     }
 
-    /// Runs `work` in a transaction with whatever else is waiting, and returns when that is durable.
+    /// Runs `work` in a transaction with whatever else is waiting, and returns when that is durable. It may run twice, the first time for nothing.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, done) = oneshot::channel();
         self.writer.submit(work, reply);
@@ -306,12 +306,7 @@ mod tests {
     async fn commits_that_wait_together_share_a_transaction() {
         let folder = folder();
         let host = Arc::new(host(&folder).expect("a database"));
-        let (begin, begun) = oneshot::channel();
-        let (go_on, told) = std::sync::mpsc::channel::<()>();
-        let busy = host.clone();
-        let wait = move |_: &mut Batch<'_>| Ok(begin.send(()).is_ok() && told.recv().is_err());
-        let first = tokio::spawn(async move { busy.write(wait).await });
-        begun.await.expect("the writer is at it, and takes nothing else");
+        let (first, go_on) = held_up(&host).await;
         let before = host.transactions();
         let create = |n| {
             let host = host.clone();
@@ -325,6 +320,60 @@ mod tests {
             it.await.expect("no panic").expect("a new run");
         }
         assert_eq!(host.transactions() - before, 2, "that of the first, and one for all that came meanwhile");
+    }
+
+    /// The writer is at something, and takes nothing else until the sender is dropped.
+    async fn held_up(host: &Arc<Sqlite>) -> (tokio::task::JoinHandle<Result<bool, StoreError>>, std::sync::mpsc::Sender<()>) {
+        let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let busy = host.clone();
+        let wait = move |_: &mut Batch<'_>| Ok(begin.send(()).is_ok() && told.recv().is_err());
+        let first = tokio::spawn(async move { busy.write(wait).await });
+        begun.recv().await.expect("the writer is at it");
+        (first, go_on)
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_fails_alone_in_a_transaction_of_many() {
+        let folder = folder();
+        let host = Arc::new(host(&folder).expect("a database"));
+        // Refused after the run's row is there: all of it has to go.
+        let id: String = plain(7).id().as_bytes().iter().map(|it| format!("{it:02x}")).collect();
+        meddle(
+            &folder,
+            &format!("CREATE TRIGGER refuse BEFORE INSERT ON ledger WHEN new.run = x'{id}' BEGIN SELECT RAISE(ABORT, 'no'); END"),
+        );
+        let (first, go_on) = held_up(&host).await;
+        let before = host.transactions();
+        let create = |n| {
+            let host = host.clone();
+            tokio::spawn(async move { host.run_create(plain(n).commit()).await })
+        };
+        let many: Vec<_> = (1..=20).map(create).collect();
+        let panics = host.clone();
+        let panics = tokio::spawn(async move {
+            let half = panics.write(|batch| {
+                batch.append(plain(99).id(), b"{}")?;
+                if batch.tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
+            });
+            half.await
+        });
+        tokio::task::yield_now().await;
+        drop(go_on);
+        first.await.expect("no panic").expect("it is over");
+        for (n, it) in (1..).zip(many) {
+            match it.await.expect("no panic") {
+                Ok(()) => assert_ne!(n, 7),
+                Err(CommitError::Store(StoreError::Io(why))) => assert!(n == 7 && why.contains("no"), "{n}: {why}"),
+                Err(error) => panic!("{n}: {error}"),
+            }
+        }
+        assert!(matches!(panics.await.expect("it is caught"), Err(StoreError::Io(_))));
+        assert_eq!(host.transactions() - before, 2, "that of the first, and one for all others");
+        let report = host.check().await.expect("a report");
+        assert_eq!((report.runs, report.lines, report.faults), (19, 19, vec![]), "nothing is half done");
+        host.run_create(plain(30).commit()).await.expect("the ledger goes on where it was");
+        assert_eq!(host.check().await.expect("a report").faults, Vec::<String>::new());
     }
 
     #[tokio::test]

@@ -13,8 +13,10 @@ impl Keys for Sqlite {
         let sql = "INSERT OR IGNORE INTO key(id, hash, principal, created_at) VALUES(?1, ?2, ?3, ?4)";
         let principal = serde_json::to_string(&key.principal).expect("a principal is texts");
         let key = key.clone();
-        let values = move || (key.id, key.hash.0, principal, milliseconds(key.created_at));
-        let created = self.write(move |batch| Ok(batch.tx.prepare_cached(sql)?.execute(values())?));
+        let created = self.write(move |batch| {
+            let values = params![key.id, key.hash.0, principal, milliseconds(key.created_at)];
+            Ok(batch.tx.prepare_cached(sql)?.execute(values)?)
+        });
         one(created.await?)
     }
 

@@ -46,7 +46,8 @@ impl Sqlite {
                     emptied(db, &sql, params![whose, limit, after], now)
                 };
                 let (found, last) = self.read(find).await?;
-                let gone = self.empty(found, now, move |runs| Removed::Erased { runs, principal, by }).await?;
+                let gone =
+                    self.empty(found, now, move |runs| Removed::Erased { runs, principal: principal.clone(), by: by.clone() }).await?;
                 Ok(Gone { last, ..gone })
             }
             Doomed::Runs { ended_before } => self.remove_runs(ended_before, now, limit).await,
@@ -58,21 +59,21 @@ impl Sqlite {
         &self,
         found: Vec<Emptied>,
         now: Time,
-        what: impl FnOnce(Vec<RunId>) -> Removed + Send + 'static,
+        what: impl Fn(Vec<RunId>) -> Removed + Send + 'static,
     ) -> Result<Gone, StoreError> {
         if found.is_empty() {
             return Ok(Gone::default());
         }
         let written = self.write(move |batch| {
             let mut runs = vec![];
-            for it in found {
+            for it in &found {
                 let sql = format!("UPDATE run SET checkpoint = ?2, erased = 1 WHERE seq = ?1 AND erased = 0 AND {OVER}");
                 if batch.tx.prepare_cached(&sql)?.execute(params![it.seq, it.bytes])? == 1 {
                     batch.tx.prepare_cached("DELETE FROM request WHERE run = ?1")?.execute([it.seq])?;
                     runs.push(it.id);
                 }
             }
-            told(batch, runs, now, what)
+            told(batch, runs, now, &what)
         });
         written.await
     }
@@ -95,7 +96,7 @@ impl Sqlite {
         }
         let removed = self.write(move |batch| {
             let mut runs = vec![];
-            for (seq, id) in found {
+            for &(seq, id) in &found {
                 let sql = format!("DELETE FROM run WHERE seq = ?1 AND updated_at < ?2 AND {OVER}");
                 let deleted = batch.tx.prepare_cached(&sql)?.execute(params![seq, before])?;
                 runs.extend((deleted == 1).then_some(id));

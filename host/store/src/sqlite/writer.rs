@@ -1,5 +1,5 @@
 //! The one thread that writes. It takes whatever is waiting and commits it as one transaction: waiting for the disk is
-//! the batching, and nobody is answered before the disk has it.
+//! the batching, and nobody is answered before the disk has it. What one of them cannot have fails alone.
 
 use super::file::HostLock;
 use crate::StoreError;
@@ -39,27 +39,30 @@ enum Task {
 
 /// Something to write and somebody who waits for it.
 trait Job: Send {
+    /// Once for all, and once more alone where that has failed.
     fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, durable: Result<(), StoreError>);
 }
 
 struct Work<T, F> {
-    work: Option<F>,
-    found: Option<T>,
+    work: F,
+    /// What the last try has found.
+    found: Result<T, StoreError>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T: Send, F: FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send> Job for Work<T, F> {
+impl<T: Send, F: Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send> Job for Work<T, F> {
     fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
-        let work = self.work.take().expect("a job runs once");
-        self.found = Some(work(batch)?);
-        Ok(())
+        // A panic counts against the job that it happens in.
+        let found = catch_unwind(AssertUnwindSafe(|| (self.work)(batch)));
+        self.found = found.unwrap_or_else(|_| Err(super::gone()));
+        self.found.as_ref().map(drop).map_err(Clone::clone)
     }
 
     fn answer(self: Box<Self>, durable: Result<(), StoreError>) {
         let Work { found, reply, .. } = *self;
         // Whoever asked may have gone; it is written all the same.
-        drop(reply.send(durable.map(|()| found.expect("a transaction is committed only when every job in it has run"))));
+        drop(reply.send(durable.and(found)));
     }
 }
 
@@ -83,13 +86,14 @@ impl Writer {
         self.transactions.load(Ordering::Relaxed)
     }
 
-    /// Hands over. An error of `work` undoes the whole transaction: what may be refused alone is a value, not an error.
+    /// Hands over. An error of `work` undoes all that it did and nothing else; but then the whole transaction is gone through again, so what
+    /// may often be refused is better a value than an error.
     pub(super) fn submit<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
         reply: oneshot::Sender<Result<T, StoreError>>,
     ) {
-        let job = Box::new(Work { work: Some(work), found: None, reply });
+        let job = Box::new(Work { work, found: Err(super::gone()), reply });
         self.send(Task::Shared(job));
     }
 
@@ -119,9 +123,7 @@ fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transacti
             drop(catch_unwind(AssertUnwindSafe(|| work(&db))));
             continue;
         }
-        // A panic unwinds through the transaction, which rolls back, and the link is replaced only afterwards: nothing is half done.
-        let end = catch_unwind(AssertUnwindSafe(|| transact(&mut db, link.clone(), &mut jobs)));
-        let durable = end.unwrap_or_else(|_| Err(super::gone())).map(|next| link = next);
+        let durable = transact(&mut db, &link, &mut jobs).map(|next| link = next);
         match &durable {
             Ok(()) => drop(transactions.fetch_add(1, Ordering::Relaxed)),
             Err(error) => tracing::error!(%error, lost = jobs.len(), "the store could not commit"),
@@ -144,12 +146,38 @@ fn next(waiting: &Receiver<Task>, alone: &mut Option<Box<dyn FnOnce(&Connection)
     Some(jobs)
 }
 
-/// Commits all jobs or none, and returns the link that follows.
-fn transact(db: &mut Connection, link: Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
-    let mut batch = Batch { tx: db.transaction_with_behavior(TransactionBehavior::Immediate)?, link };
-    jobs.iter_mut().try_for_each(|job| job.run(&mut batch))?;
+/// Commits all jobs that succeed, and returns the link that follows; or none, when the transaction itself fails.
+fn transact(db: &mut Connection, link: &Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
+    let mut batch = Batch::begin(db, link)?;
+    if jobs.iter_mut().try_for_each(|job| job.run(&mut batch)).is_err() {
+        drop(batch);
+        batch = Batch::begin(db, link)?;
+        jobs.iter_mut().try_for_each(|job| batch.alone(job))?;
+    }
     batch.tx.commit()?;
     Ok(batch.link)
+}
+
+impl<'a> Batch<'a> {
+    fn begin(db: &'a mut Connection, link: &Link) -> Result<Batch<'a>, StoreError> {
+        Ok(Batch { tx: db.transaction_with_behavior(TransactionBehavior::Immediate)?, link: link.clone() })
+    }
+
+    /// Runs `job` so that it can be undone alone. An error is not its own any more, but that of all.
+    fn alone(&mut self, job: &mut Box<dyn Job>) -> Result<(), StoreError> {
+        let link = self.link.clone();
+        self.tx.execute_batch("SAVEPOINT job")?;
+        match job.run(self) {
+            Ok(()) => Ok(self.tx.execute_batch("RELEASE job")?),
+            // Where the disk fails, SQLite may have undone everything already.
+            Err(error) if self.tx.is_autocommit() => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the store refused one of several changes");
+                self.link = link;
+                Ok(self.tx.execute_batch("ROLLBACK TO job; RELEASE job")?)
+            }
+        }
+    }
 }
 
 impl Batch<'_> {
