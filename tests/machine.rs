@@ -368,3 +368,65 @@ async fn damage_while_the_host_runs_is_said_and_the_next_start_is_refused() {
     host.ended(Duration::from_secs(40)).await;
     refused("noise", &serve(host.dir.path()), "AEG-STO-004", "damaged");
 }
+
+/// Makes nonsense of what is stored of these runs.
+fn damage(folder: &Path, ids: &[String]) {
+    let db = Connection::open(folder.join("aegis.db")).expect("the database");
+    db.busy_timeout(Duration::from_secs(5)).expect("it waits");
+    for id in ids {
+        let changed = db.execute("UPDATE run SET checkpoint = CAST('{}' AS BLOB) WHERE hex(id) = upper(replace(?1, '-', ''))", [id]);
+        assert_eq!(changed, Ok(1), "{id}");
+    }
+}
+
+async fn submit_many(host: &Host, count: usize, text: &str, more: Value) -> Vec<String> {
+    let mut ids = vec![];
+    for _ in 0..count {
+        let run = host.submit("", text, more.clone()).await;
+        ids.push(run["run_id"].as_str().expect("an id").to_owned());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn runs_that_cannot_be_read_are_named_and_keep_no_other_from_being_listed_decided_or_ended() {
+    // More than are ended at once, all of them due before the one that can be read.
+    let host = Host::start(&format!("{}approval: {{expires_after: 6s}}\n", config("none"))).await;
+    let damaged = submit_many(&host, 101, QUESTION, json!({})).await;
+    let [decided, expires] = &submit_many(&host, 2, QUESTION, json!({})).await[..] else { unreachable!("two were asked for") };
+    damage(host.dir.path(), &damaged);
+    for path in ["/v1/runs?limit=200", "/v1/approvals?limit=200"] {
+        let (status, list) = host.get("", path).await;
+        assert_eq!((status, list["data"].as_array().map(Vec::len)), (200, Some(2)), "{path}: {list}");
+        let unreadable = list["unreadable"].as_array().expect("a list");
+        assert_eq!((unreadable.len(), &unreadable[100]["run_id"]), (101, &json!(damaged[0])), "{path}");
+        assert_eq!((&unreadable[0]["status"], &unreadable[0]["code"]), (&json!("unreadable"), &json!("AEG-STO-004")));
+    }
+    let page = host.get("", "/approvals").await.1;
+    assert!(page.as_str().is_some_and(|it| it.contains(&format!("run {} cannot be read", damaged[100]))), "{page}");
+    let listed = host.aegis("", &["runs", "list", "--limit", "200"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.lines().any(|it| it.starts_with(&format!("{}\tunreadable\t", damaged[7]))), "{listed}");
+    let (_, run) = host.post("", &format!("/v1/runs/{decided}/resume"), json!({"decision": "approved"})).await;
+    assert_eq!(run["status"], "completed", "{run}");
+    host.settled("", expires, "denied").await;
+    let check = host.aegis("", &["db", "check"]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.code() == Some(1) && said.contains(&format!("run {} cannot be read", damaged[0])), "{said}");
+}
+
+#[tokio::test]
+async fn runs_that_cannot_be_read_keep_no_other_from_being_taken_up() {
+    let slow = config("none").replace(r#"response: "the reply""#, r#"response: "the reply", delay: 3s"#);
+    let mut host = Host::start(&slow).await;
+    // More than go on at once.
+    let damaged = submit_many(&host, 40, "hello", json!({"background": true})).await;
+    let sound = submit_many(&host, 3, "hello", json!({"background": true})).await;
+    host.kill();
+    damage(host.dir.path(), &damaged);
+    let host = host.crash_and_restart().await;
+    for id in &sound {
+        host.settled("", id, "completed").await;
+    }
+    assert!(host.log().contains(&damaged[0]), "the log does not name it");
+}

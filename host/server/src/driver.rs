@@ -12,7 +12,7 @@ use aegis_provider::{ProviderError, ProviderRequest};
 use aegis_store::{CommitError, Earlier, Store, StoreError};
 use futures::FutureExt;
 use futures::future::{AbortHandle, Aborted, Either, abortable, select};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 /// How often expired questions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+const EXPIRE_AT_ONCE: usize = 100;
 /// How often guards that no run needs any more are forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
 /// How often requests are forgotten whose time is over, and how many in one transaction.
@@ -489,8 +490,9 @@ impl Driver {
     }
 
     async fn end_expired(&self) {
+        let mut unreadable = BTreeSet::new();
         loop {
-            if let Err(error) = self.expire().await {
+            if let Err(error) = self.expire(&mut unreadable).await {
                 tracing::warn!(%error, "expired questions could not be ended; tried again");
             }
             tokio::time::sleep(SWEEP).await;
@@ -511,12 +513,21 @@ impl Driver {
         }
     }
 
-    async fn expire(&self) -> Result<(), StoreError> {
-        for id in self.store.run_due(clock::now(), 100).await? {
+    /// `unreadable` are those that were found to be damaged before: however many they are, they keep no other open.
+    async fn expire(&self, unreadable: &mut BTreeSet<RunId>) -> Result<(), StoreError> {
+        for id in self.store.run_due(clock::now(), EXPIRE_AT_ONCE + unreadable.len()).await? {
+            if unreadable.contains(&id) {
+                continue;
+            }
             let mut run = match self.store.run_fetch(id).await {
                 Ok(Some(run)) => run,
                 Ok(None) => continue,
-                // One that cannot be read must not keep the others open.
+                // What cannot be read will not become readable: it stays for whoever mends the store.
+                Err(error @ (StoreError::Damaged(_) | StoreError::Newer { .. })) => {
+                    tracing::error!(run = %id, %error, "an expired question cannot be ended");
+                    unreadable.insert(id);
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(run = %id, %error, "an expired question could not be ended; tried again");
                     continue;

@@ -24,7 +24,7 @@ pub use keys::{Key, Keys, NewKey, Session};
 pub use ledger::{LedgerLine, Position, Removals, Verifier};
 pub use memory::Memory;
 pub use requests::{Earlier, Requests};
-pub use runs::{ApprovalFilter, Page, Paged, RunFilter, Runs};
+pub use runs::{ApprovalFilter, Page, Paged, RunFilter, Runs, Unreadable};
 pub use sqlite::{Access, BackupError, Sqlite, backup, versions};
 pub use upkeep::{CheckReport, Description, Doomed, Gone, Held, Upkeep};
 

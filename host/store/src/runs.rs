@@ -81,8 +81,19 @@ pub struct Page {
 pub struct Paged<T> {
     /// The page.
     pub data: Vec<T>,
+    /// What belongs on it and cannot be read. One that is damaged hides no other.
+    pub unreadable: Vec<Unreadable>,
     /// Where the next one begins; none at the end.
     pub next: Option<RunId>,
+}
+
+/// A run that is stored and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// It.
+    pub run: RunId,
+    /// Why not.
+    pub why: StoreError,
 }
 
 /// Bytes of checkpoints on one page: a request for many large runs must not take the host's memory. Read, a checkpoint of many small parts takes
@@ -95,18 +106,23 @@ impl Paged<Run> {
         rows: impl Iterator<Item = Result<(RunId, B), StoreError>>,
         limit: usize,
     ) -> Result<Paged<Run>, StoreError> {
-        let (mut data, mut room) = (Vec::<Run>::new(), PAGE);
+        let mut page = Paged { data: vec![], unreadable: vec![], next: None };
+        let (mut last, mut room) = (None, PAGE);
         for row in rows {
             let (id, bytes) = row?;
             let bytes = bytes.as_ref();
             let len = unpacked_len(bytes);
-            if data.len() >= limit || (!data.is_empty() && len > room) {
-                let next = data.last().map(Run::id);
-                return Ok(Paged { data, next });
+            if page.data.len() + page.unreadable.len() >= limit || (last.is_some() && len > room) {
+                page.next = last;
+                break;
             }
             room = room.saturating_sub(len);
-            data.push(Run::decode(bytes).map_err(|error| StoreError::unreadable(id, error))?);
+            last = Some(id);
+            match Run::decode(bytes) {
+                Ok(run) => page.data.push(run),
+                Err(error) => page.unreadable.push(Unreadable { run: id, why: StoreError::unreadable(id, error) }),
+            }
         }
-        Ok(Paged { data, next: None })
+        Ok(page)
     }
 }

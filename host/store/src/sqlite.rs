@@ -568,6 +568,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_run_that_cannot_be_read_hides_no_other_and_is_named() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        for n in 1..=5 {
+            store.run_create(plain(n).commit()).await.expect("a new run");
+        }
+        meddle(&folder, "UPDATE run SET checkpoint = CAST('{}' AS BLOB) WHERE seq IN (2, 4)");
+        let (mut after, mut seen) = (None, vec![]);
+        for _ in 0..3 {
+            let page = crate::Page { limit: 2, after };
+            let page = store.run_list(&crate::RunFilter::default(), &page).await.expect("a page");
+            let read = page.data.iter().map(|it| (it.id(), true));
+            let mut ids: Vec<_> = read.chain(page.unreadable.iter().map(|it| (it.run, false))).collect();
+            ids.sort_by(|a, b| b.cmp(a));
+            seen.extend(ids);
+            after = page.next;
+        }
+        let expected: Vec<_> = (1..=5).rev().map(|n| (plain(n).id(), n % 2 == 1)).collect();
+        assert_eq!((seen, after), (expected, None));
+        let faults = store.check().await.expect("a report").faults;
+        for n in [2, 4] {
+            assert!(faults.iter().any(|it| it.contains(&plain(n).id().to_string()) && it.contains("cannot be read")), "{faults:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn open_runs_and_own_runs_are_found_by_index() {
         let folder = folder();
         let store = host(&folder).expect("a database");

@@ -102,6 +102,7 @@ async fn every(store: &impl Runs, told: &Told, guards: &[HostedGuard], seen: &mu
         for run in &runs.data {
             seen.take(run, again(run, told, guards).await);
         }
+        seen.unproved.extend(runs.unreadable.into_iter().map(|it| (it.run, it.why.to_string())));
         match runs.next {
             Some(next) => page.after = Some(next),
             None => return Ok(()),

@@ -3,7 +3,7 @@
 use super::view::{RunView, table};
 use crate::client::Server;
 use crate::failure::Failure;
-use crate::terminal::{Look, print, print_json, tell};
+use crate::terminal::{Look, line, print, print_json, tell};
 use aegis_core::Code;
 use clap::Args;
 use serde_json::{Value, json};
@@ -26,11 +26,13 @@ pub(crate) struct List {
 
 impl List {
     pub(super) async fn run(self, server: &Server) -> Result<(), Failure> {
-        let (data, next) = self.fetch(server).await?;
+        let (data, unreadable, next) = self.fetch(server).await?;
         if self.json {
-            return print_json(&json!({"data": data, "next": next}));
+            return print_json(&json!({"data": data, "unreadable": unreadable, "next": next}));
         }
-        let runs: Vec<RunView> = data.iter().map(RunView::read).collect::<Result<_, _>>()?;
+        let mut runs: Vec<RunView> = data.iter().chain(&unreadable).map(RunView::read).collect::<Result<_, _>>()?;
+        // Newest first, as they came: an id begins with its time.
+        runs.sort_by(|a, b| b.run_id.cmp(&a.run_id));
         if runs.is_empty() {
             tell(if self.pending { "no run waits for a decision" } else { "no runs" });
             return Ok(());
@@ -39,21 +41,25 @@ impl List {
         if !next.is_null() {
             tell(&format!("older ones are not shown: use --limit, now {}", self.limit));
         }
+        unreadable.iter().filter_map(|it| it["message"].as_str()).for_each(|it| tell(&line(it)));
         Ok(())
     }
 
-    async fn fetch(&self, server: &Server) -> Result<(Vec<Value>, Value), Failure> {
-        let (mut data, mut next) = (vec![], Value::Null);
+    /// Runs, those that the store cannot read, and where more begin.
+    async fn fetch(&self, server: &Server) -> Result<(Vec<Value>, Vec<Value>, Value), Failure> {
+        let (mut data, mut unreadable, mut next) = (vec![], vec![], Value::Null);
         loop {
-            let page = server.get(&self.path(data.len(), &next)).await?;
+            let page = server.get(&self.path(data.len() + unreadable.len(), &next)).await?;
             let Some(found) = page["data"].as_array().cloned() else {
                 return Err(Failure::new(Code::CLI_SERVER, "the server sent no list of runs"));
             };
             next = page["next"].clone();
-            let last = found.is_empty() || next.is_null();
+            let damaged = page["unreadable"].as_array().cloned().unwrap_or_default();
+            let last = (found.is_empty() && damaged.is_empty()) || next.is_null();
             data.extend(found);
-            if last || data.len() >= self.limit as usize {
-                return Ok((data, next));
+            unreadable.extend(damaged);
+            if last || data.len() + unreadable.len() >= self.limit as usize {
+                return Ok((data, unreadable, next));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::error::ErrorBody;
 use super::read::{Asked, Caller, page};
-use super::view::PendingView;
+use super::view::{PendingView, UnreadableView};
 use super::{ApiError, Shared};
 use axum::Json;
 use axum::extract::State;
@@ -25,6 +25,9 @@ pub(crate) struct ApprovalsQuery {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PendingList {
     data: Vec<PendingView>,
+    /// Paused runs of this page that the store cannot read; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<UnreadableView>,
     /// Hand it in as `after` for the next page; null at the end.
     next: Option<String>,
 }
@@ -44,8 +47,12 @@ pub(super) async fn list(
     if let Some(id) = query.run.filter(|it| !it.is_empty()) {
         let id = id.parse().map_err(|error| ApiError::request(Some("run".into()), format!("{error}")))?;
         let run = app.approval(&who, id).await?;
-        return Ok(Json(PendingList { data: run.iter().filter_map(PendingView::of).collect(), next: None }));
+        return Ok(Json(PendingList { data: run.iter().filter_map(PendingView::of).collect(), unreadable: vec![], next: None }));
     }
     let found = app.approvals(&who, &page(query.limit.as_deref(), query.after.as_deref())?).await?;
-    Ok(Json(PendingList { data: found.data.iter().filter_map(PendingView::of).collect(), next: found.next.map(|it| it.to_string()) }))
+    Ok(Json(PendingList {
+        data: found.data.iter().filter_map(PendingView::of).collect(),
+        unreadable: found.unreadable.iter().map(UnreadableView::from).collect(),
+        next: found.next.map(|it| it.to_string()),
+    }))
 }

@@ -2,7 +2,7 @@
 
 use super::error::ErrorBody;
 use super::read::{Asked, Body, Caller, InPath, NoQuery, RequestKey, page};
-use super::view::{RunView, is_unfinished};
+use super::view::{RunView, UnreadableView, is_unfinished};
 use super::{ApiError, Shared};
 use crate::app::{LONGEST_WAIT, NewDecision, NewRun};
 use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Place, Request, Rewrite, Role, Run, Status, Strict, Tool};
@@ -136,6 +136,9 @@ pub(crate) struct ListQuery {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RunList<'a> {
     data: Vec<RunView<'a>>,
+    /// Runs of this page that the store cannot read; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<UnreadableView>,
     /// Hand it in as `after` for the next page; null at the end.
     next: Option<String>,
 }
@@ -152,7 +155,11 @@ pub(super) async fn list(State(app): State<Shared>, Caller(who): Caller, Asked(q
     let status = given(query.status).map(|it| status(&it)).transpose()?;
     let filter = RunFilter { status, route: given(query.route), principal: given(query.principal), visible_to: None };
     let found = app.list(&who, filter, &page(query.limit.as_deref(), query.after.as_deref())?).await?;
-    let list = RunList { data: found.data.iter().map(RunView::from).collect(), next: found.next.map(|it| it.to_string()) };
+    let list = RunList {
+        data: found.data.iter().map(RunView::from).collect(),
+        unreadable: found.unreadable.iter().map(UnreadableView::from).collect(),
+        next: found.next.map(|it| it.to_string()),
+    };
     Ok(Json(list).into_response())
 }
 

@@ -6,6 +6,7 @@ use aegis_core::{
     Approval, Approver, Code, Failure, FailureKind, Finding, Message, Missing, Outcome, Phase, Place, Run, RunId, Stage, Status, Time,
     Tool, ToolCall, Usage,
 };
+use aegis_store::Unreadable;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -214,6 +215,27 @@ impl PendingView {
             },
             created_at: run.created_at(),
         })
+    }
+}
+
+/// A run that is stored and cannot be read, in its place on a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UnreadableView {
+    #[schema(value_type = String)]
+    run_id: RunId,
+    /// `unreadable`, which no other run is.
+    status: &'static str,
+    /// The code of what is wrong.
+    code: &'static str,
+    /// For people.
+    message: String,
+    fix: &'static str,
+}
+
+impl From<&Unreadable> for UnreadableView {
+    fn from(it: &Unreadable) -> UnreadableView {
+        let code = it.why.code();
+        UnreadableView { run_id: it.run, status: "unreadable", code: code.id, message: it.why.to_string(), fix: code.fix }
     }
 }
 

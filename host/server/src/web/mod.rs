@@ -115,6 +115,8 @@ struct StalePage<'a> {
 
 struct List<'a> {
     cards: Vec<Card<'a>>,
+    /// Why what is not here is not.
+    unreadable: Vec<String>,
     /// Where the next page begins.
     next: Option<String>,
     /// Changes whenever the list does.
@@ -188,6 +190,8 @@ async fn pending(app: &App, visitor: &Visitor, asked: &Asked) -> Result<Paged<Ru
     if fitting < runs.data.len() {
         runs.data.truncate(fitting);
         runs.next = runs.data.last().map(Run::id);
+        // Those behind it come again on the next page.
+        runs.unreadable.retain(|it| Some(it.run) > runs.next);
     }
     Ok(runs)
 }
@@ -199,6 +203,7 @@ impl<'a> List<'a> {
         let from = asked.after.as_deref().filter(|it| !it.is_empty()).map_or(String::new(), |it| format!("?after={it}"));
         List {
             cards: runs.data.iter().filter_map(|run| Card::of(run, now)).collect(),
+            unreadable: runs.unreadable.iter().map(|it| it.why.to_string()).collect(),
             next: runs.next.map(|it| it.to_string()),
             version: version(runs, visitor),
             token: &visitor.token,
@@ -209,7 +214,8 @@ impl<'a> List<'a> {
 
 fn version(runs: &Paged<Run>, visitor: &Visitor) -> String {
     let lines = runs.data.iter().map(|run| format!("{} {}\n", run.id(), run.version()));
-    let all = format!("{}{:?}{}", lines.collect::<String>(), runs.next, visitor.token);
+    let damaged = runs.unreadable.iter().map(|it| format!("{}\n", it.run));
+    let all = format!("{}{:?}{}", lines.chain(damaged).collect::<String>(), runs.next, visitor.token);
     Digest::of(all.as_bytes()).hex()[..16].to_string()
 }
 
@@ -290,7 +296,7 @@ async fn settle(app: &Shared, visitor: &Visitor, run: RunId, decision: NewDecisi
 async fn refused(app: &App, visitor: &Visitor, run: RunId, error: ApiError) -> Result<Response, ApiError> {
     let asked = if error.status() == StatusCode::CONFLICT { app.approval(&visitor.who, run).await? } else { None };
     let Some(asked) = asked else { return Err(error) };
-    let runs = Paged { data: vec![asked], next: None };
+    let runs = Paged { data: vec![asked], unreadable: vec![], next: None };
     let list = List::of(&runs, visitor, &Asked::default());
     let shown = page(&StalePage { assets: Assets, message: error.message(), code: error.code(), list })?;
     Ok((error.status(), shown).into_response())
