@@ -59,6 +59,7 @@ impl Sqlite {
         drop(alone);
         if lock.is_some() {
             schema::check(&db, &path)?;
+            file::settle(&db, &path)?;
             schema::make_shrinkable(&db, &path)?;
         }
         let host = lock.is_some().then(|| schema::next_host(&db)).transpose()?;

@@ -107,6 +107,19 @@ fn connection(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> 
     Ok(db)
 }
 
+/// Folds what an earlier process has left in the log into the database, and begins a new log.
+///
+/// When a sync fails, the kernel forgets what it could not write, goes on showing it to whoever reads, and says nothing at the next sync. A process that
+/// is killed then leaves a log of which the disk may have less than can be read: what is appended to that would be lost with it when the
+/// power goes. Written anew, into the database, it is there or is an error.
+pub(super) fn settle(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        tracing::warn!(path = %path.display(), "another program reads the database: what an earlier process has left in its log stays there for now");
+    }
+    Ok(())
+}
+
 /// Proof that no other host has this database. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct HostLock {
