@@ -62,6 +62,27 @@ impl Host {
         host
     }
 
+    /// The same, but a write that goes over a limit is an error (`EFBIG`) and not the end of the process.
+    pub(crate) async fn start_on_a_disk_that_may_fail(config: &str) -> Host {
+        let dir = TempDir::new().expect("a temporary folder");
+        std::fs::write(dir.path().join("aegis.yaml"), config).expect("the folder is writable");
+        let plain = aegis(dir.path());
+        let mut patient = Command::new("sh");
+        patient.current_dir(dir.path()).args(["-c", r#"trap '' XFSZ; exec "$@""#, "sh"]).arg(plain.get_program());
+        let (child, url) = spawn_by(patient, &dir, SERVE, &[]);
+        let mut host = Host { dir, url, child, client: client() };
+        host.ready().await;
+        host
+    }
+
+    /// No file may grow beyond so many bytes; `None`: as before.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".into(), |it| it.to_string());
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &self.pid().to_string(), &format!("--fsize={limit}:unlimited")]);
+        assert!(command.status().expect("prlimit is there").success());
+    }
+
     async fn ready(&mut self) {
         let until = Instant::now() + Duration::from_secs(60);
         while self.client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|it| it.status() == 200).eq(&false) {
@@ -205,9 +226,12 @@ impl Drop for Host {
 const SERVE: &[&str] = &["serve", "--no-auth"];
 
 fn spawn(dir: &TempDir, command: &[&str], environment: &[(&str, &str)]) -> (Child, String) {
+    spawn_by(aegis(dir.path()), dir, command, environment)
+}
+
+fn spawn_by(mut serving: Command, dir: &TempDir, command: &[&str], environment: &[(&str, &str)]) -> (Child, String) {
     let port = free_port();
     let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).expect("the folder is writable");
-    let mut serving = aegis(dir.path());
     serving.args(command).args(["--listen", &format!("127.0.0.1:{port}")]).envs(environment.iter().copied());
     let child = serving.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the binary starts");
     (child, format!("http://127.0.0.1:{port}"))

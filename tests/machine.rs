@@ -430,3 +430,39 @@ async fn runs_that_cannot_be_read_keep_no_other_from_being_taken_up() {
     }
     assert!(host.log().contains(&damaged[0]), "the log does not name it");
 }
+
+/// Every write to the log of the database fails, with an answer of the model under way, and then does not any more.
+#[tokio::test]
+async fn a_disk_that_takes_no_write_is_said_acknowledges_nothing_and_once_it_does_all_goes_on() {
+    let slow = config("none").replace(r#"response: "the reply""#, r#"response: "the reply", delay: 1s"#);
+    let host = Host::start_on_a_disk_that_may_fail(&slow).await;
+    let paused = submit_many(&host, 3, QUESTION, json!({})).await;
+    let running = submit_many(&host, 3, "hello", json!({"background": true})).await;
+    host.limit_files(Some(1));
+    for _ in 0..3 {
+        let (status, error) = host.post("", "/v1/runs", json!({"messages": [{"role": "user", "content": "hello"}]})).await;
+        assert_eq!((status, &error["error"]["code"]), (503, &json!("AEG-STO-001")), "{error}");
+    }
+    for id in &paused {
+        let (status, error) = host.post("", &format!("/v1/runs/{id}/resume"), json!({"decision": "approved"})).await;
+        assert_eq!((status, &error["error"]["code"]), (503, &json!("AEG-STO-001")), "{error}");
+        assert_eq!(host.get("", &format!("/v1/runs/{id}")).await.1["status"], "paused");
+    }
+    // The model has answered meanwhile, and nothing of that could be kept.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for id in &running {
+        assert_eq!(host.get("", &format!("/v1/runs/{id}")).await.1["status"], "running");
+    }
+    assert_eq!(host.get("", "/healthz").await.0, 200);
+    host.limit_files(None);
+    for id in &running {
+        let run = host.settled("", id, "completed").await;
+        assert!(!run["events"].to_string().contains("interrupted"), "the answer that there was is the one that counts: {run}");
+    }
+    let (_, run) = host.post("", &format!("/v1/runs/{}/resume", paused[0]), json!({"decision": "approved"})).await;
+    assert_eq!(run["status"], "completed", "{run}");
+    let host = host.crash_and_restart().await;
+    let listed = host.get("", "/v1/runs?limit=200").await.1;
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(6), "what was refused is there, or what was answered is not: {listed}");
+    assert!(host.aegis("", &["db", "check"]).status.success());
+}

@@ -20,7 +20,8 @@ pub(crate) fn start(kind: Kind) {
     let default = if kind == Kind::Command { "warn" } else { "info" };
     let asked = ["AEGIS_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
     let filter = EnvFilter::builder().parse_lossy(asked.as_deref().unwrap_or(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // Where stderr takes no more (a full disk), the subscriber would say so on stderr, and panic in whoever had something to log.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
     if kind == Kind::Serve && !stderr().is_terminal() {
         log.json().flatten_event(true).init();
     } else {

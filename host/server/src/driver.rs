@@ -359,7 +359,9 @@ impl Driver {
             if run.version() > 0 {
                 tell.send_if_modified(|stand| !matches!(std::mem::replace(stand, Stand::Going), Stand::Going));
             }
-            let event = match self.perform(run.wants()).await {
+            let want = run.wants();
+            let earliest = if let Want::Wait(until) = want { until } else { Time(0) };
+            let event = match self.perform(want).await {
                 // Taken up again from its last commit it would have lost what the model said since.
                 Err(Trouble::Busy) if run.version() > 0 => continue,
                 Err(Trouble::Store(error)) if run.version() > 0 => {
@@ -370,7 +372,8 @@ impl Driver {
                 other => other?,
             };
             let Some(event) = event else { return Ok(run) };
-            if run.handle(event, clock::now()).is_err() {
+            // A wait that is over is over, wherever the clock was set meanwhile.
+            if run.handle(event, clock::now().max(earliest)).is_err() {
                 return Err(Trouble::Broken);
             }
         }
@@ -381,7 +384,7 @@ impl Driver {
         match want {
             Want::Guard(input) => self.ask_guard(input).await.map(Some),
             Want::Provider(call) => Ok(Some(self.ask_provider(call).await)),
-            Want::Wait(until) => Ok(Some(wait(until).await)),
+            Want::Wait(until) => Ok(Some(wait(until, clock::now).await)),
             Want::Approval(_) | Want::Nothing(_) => Ok(None),
         }
     }
@@ -550,12 +553,18 @@ pub(crate) fn rests(run: &Run) -> bool {
     matches!(run.wants(), Want::Approval(_) | Want::Nothing(_))
 }
 
-async fn wait(until: Time) -> Event {
-    // By the clock on the wall, which may be set meanwhile.
-    while let Some(left @ 1..) = until.0.checked_sub(clock::now().0) {
-        tokio::time::sleep(Duration::from_millis(left.min(1000))).await;
+/// Until the clock on the wall says so. Somebody may set that meanwhile: what was left at first is waited for by the machine's own clock, and no longer.
+async fn wait(until: Time, now: impl Fn() -> Time) -> Event {
+    let left = || Duration::from_millis(until.0.saturating_sub(now().0));
+    let latest = Instant::now().checked_add(left());
+    loop {
+        let by_machine = latest.map(|it| it.saturating_duration_since(Instant::now()));
+        let pause = left().min(by_machine.unwrap_or(Duration::MAX));
+        if pause.is_zero() {
+            return Event::TimePassed;
+        }
+        tokio::time::sleep(pause.min(Duration::from_secs(1))).await;
     }
-    Event::TimePassed
 }
 
 fn failure(error: ProviderError, run: RunId, attempt: u32) -> ProviderFailure {
@@ -567,5 +576,27 @@ fn failure(error: ProviderError, run: RunId, attempt: u32) -> ProviderFailure {
             let jitter = u16::from_le_bytes(clock::random()) % 501;
             ProviderFailure::Transient { message, retry_after, jitter }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// What the clock says at first, then at every later look; how long is waited until 1 000 000.
+    async fn waited(first: u64, then: u64) -> Duration {
+        let (begun, said) = (Instant::now(), Cell::new(first));
+        wait(Time(1_000_000), || Time(said.replace(then))).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_prolongs_no_pause_and_one_that_is_set_forward_ends_it() {
+        let back = waited(999_600, 5).await;
+        assert!((Duration::from_millis(390)..Duration::from_secs(5)).contains(&back), "{back:?}");
+        let forward = waited(5, 2_000_000).await;
+        assert!(forward < Duration::from_millis(300), "{forward:?}");
+        assert!(waited(2_000_000, 2_000_000).await < Duration::from_millis(300), "it was over before");
     }
 }
