@@ -137,8 +137,15 @@ async fn guards_say_the_same_again_and_runs_whose_guards_are_gone_are_named() {
     let path = host.dir.path().join("aegis.yaml");
     let text = std::fs::read_to_string(&path).expect("a configuration");
     std::fs::write(&path, text.replace("[0-9]{6}", "[0-9]{7}")).expect("the folder is writable");
+    let kept: Value = serde_json::from_str(&done(replay(&host, &[]))).expect("JSON");
+    assert_eq!((&kept["proved"], &kept["unproved"]), (&json!(4), &json!([])), "the store has kept them: {kept}");
+
+    let db = rusqlite::Connection::open(host.dir.path().join("aegis.db")).expect("a database");
+    assert!(db.execute("DELETE FROM blob", []).expect("it may") > 0);
     let gone: Value = serde_json::from_str(&done(replay(&host, &[]))).expect("JSON");
-    assert_eq!(gone["unproved"].as_array().map(Vec::len), Some(4), "other settings are another guard: {gone}");
+    let unproved = gone["unproved"].as_array().expect("a list");
+    assert_eq!(unproved.len(), 4, "other settings are another guard: {gone}");
+    assert!(unproved.iter().all(|it| it["why"].as_str().is_some_and(|it| it.contains("neither configured nor kept"))), "{gone}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::config::{ServerSettings, Settings};
 use crate::detached::Detached;
 use crate::driver::{Driver, Until, Waited, Watch, rests};
 use crate::metrics::Metrics;
-use crate::open::{HostedProvider, limits};
+use crate::open::HostedProvider;
 use crate::retention::Retention;
 use aegis_core::{
     ApprovalId, Choice, Decision, Digest, Event, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId, SharedPlan,
@@ -174,8 +174,7 @@ impl App {
     ) -> Arc<App> {
         let metrics = Arc::new(Metrics::default());
         let server = settings.server.clone();
-        let limits = settings.guards.iter().map(|(name, it)| (name.clone(), limits(&it.limits))).collect();
-        let archive = Archive::new(store.clone(), sandbox, limits);
+        let archive = Archive::new(settings, store.clone(), sandbox);
         let driver = Driver::new(store.clone(), guards, archive, providers, metrics.clone(), server.request_timeout);
         let required = matches!(settings.auth, crate::config::AuthSettings::ApiKey);
         let auth = Auth::new(store.clone(), required);

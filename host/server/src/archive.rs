@@ -2,6 +2,8 @@
 //! when a run asks for it, on a thread of its own, and judges as it would have judged then.
 
 use crate::app::HostedGuard;
+use crate::config::Settings;
+use crate::open::limits;
 use aegis_core::{Digest, Guard};
 use aegis_store::{Store, StoreError};
 use aegis_wasm::{Limits, LoadedGuard, Sandbox, Source};
@@ -15,7 +17,7 @@ type Key = (Digest, Digest);
 type Place = Arc<OnceCell<Option<Arc<LoadedGuard>>>>;
 
 /// Where earlier guards come from.
-pub(crate) struct Archive {
+pub struct Archive {
     store: Arc<dyn Store>,
     sandbox: Sandbox,
     /// By the guard's name in the configuration; where it names none, the sandbox's own.
@@ -24,12 +26,18 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    pub(crate) fn new(store: Arc<dyn Store>, sandbox: Sandbox, limits: BTreeMap<String, Limits>) -> Archive {
+    /// Guards that `store` has kept, for `sandbox`. A plan does not hold limits: they are those of the guard that has the same name in
+    /// `settings`, and where none has, the sandbox's own.
+    pub fn new(settings: &Settings, store: Arc<dyn Store>, sandbox: Sandbox) -> Archive {
+        let limits = settings.guards.iter().map(|(name, it)| (name.clone(), limits(&it.limits))).collect();
         Archive { store, sandbox, limits, loaded: Mutex::default() }
     }
 
     /// The guard of an earlier configuration; none when it was not kept, or cannot be loaded.
-    pub(crate) async fn find(&self, wanted: &Guard) -> Result<Option<Arc<LoadedGuard>>, StoreError> {
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn find(&self, wanted: &Guard) -> Result<Option<Arc<LoadedGuard>>, StoreError> {
         let place = self.loaded().entry((wanted.component, wanted.settings)).or_default().clone();
         Ok(place.get_or_try_init(|| self.load(wanted)).await?.clone())
     }

@@ -20,6 +20,7 @@ mod tests;
 mod web;
 
 pub use app::{App, AppError, Erasure, HostedGuard, NewDecision, NewErasure, NewRun};
+pub use archive::Archive;
 pub use clock::{now, rfc3339};
 pub use metrics::Metrics;
 pub use open::{HostedProvider, OpenError, builtin, guards, plans, providers};

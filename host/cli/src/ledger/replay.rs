@@ -5,14 +5,15 @@ use crate::failure::Failure;
 use crate::loading::Bar;
 use crate::terminal::{facts, line, print, print_json, tell};
 use aegis_core::{Code, Digest, GuardFailure, Input, Record, Run, RunId, Unproved};
-use aegis_server::HostedGuard;
 use aegis_server::config::Settings;
-use aegis_store::{Page, Position, RunFilter, Runs, Verifier};
+use aegis_server::{Archive, HostedGuard};
+use aegis_store::{Page, Position, RunFilter, Runs, Store, Verifier};
 use aegis_wasm::{Options, Sandbox};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -54,9 +55,9 @@ type Told = BTreeMap<RunId, (usize, Digest)>;
 impl Replay {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let settings = settings(self.config.as_deref())?;
-        let store = open(settings.persistence.clone()).await?;
-        let told = walk(&store).await?;
-        let guards = tokio::task::block_in_place(|| load(settings))?;
+        let store = Arc::new(open(settings.persistence.clone()).await?);
+        let told = walk(&*store).await?;
+        let guards = tokio::task::block_in_place(|| load(settings, store.clone()))?;
         let mut seen = Seen::default();
         match self.run {
             Some(id) => {
@@ -64,7 +65,7 @@ impl Replay {
                 let run = store.run_fetch(id).await?.ok_or_else(unknown)?;
                 seen.take(&run, again(&run, &told, &guards).await);
             }
-            None => every(&store, &told, &guards, &mut seen).await?,
+            None => every(&*store, &told, &guards, &mut seen).await?,
         }
         seen.tell(self.json)
     }
@@ -95,7 +96,7 @@ fn fold(before: Digest, entry: &[u8]) -> Digest {
     Digest::of(&[&before.0, entry].concat())
 }
 
-async fn every(store: &impl Runs, told: &Told, guards: &[HostedGuard], seen: &mut Seen) -> Result<(), Failure> {
+async fn every(store: &impl Runs, told: &Told, guards: &Guards, seen: &mut Seen) -> Result<(), Failure> {
     let mut page = Page { limit: 50, after: None };
     loop {
         let runs = store.run_list(&RunFilter::default(), &page).await?;
@@ -110,23 +111,29 @@ async fn every(store: &impl Runs, told: &Told, guards: &[HostedGuard], seen: &mu
     }
 }
 
+/// Those of the configuration, and those of earlier ones that the store has kept.
+struct Guards {
+    hosted: Vec<HostedGuard>,
+    kept: Archive,
+}
+
 /// Each alone, so that one that does not load hides no other.
-fn load(settings: Settings) -> Result<Vec<HostedGuard>, Failure> {
+fn load(settings: Settings, store: Arc<dyn Store>) -> Result<Guards, Failure> {
     let options = Options { cache_dir: settings.server.cache_dir.clone(), ..Options::default() };
     let sandbox = Sandbox::new(options).map_err(aegis_server::OpenError::from)?;
-    let (bar, mut guards) = (Bar::new(), vec![]);
+    let (bar, mut hosted) = (Bar::new(), vec![]);
     for name in settings.guards.keys() {
         let mut alone = settings.clone();
         alone.guards.retain(|other, _| other == name);
         match aegis_server::guards(&sandbox, &mut alone, &|guard, step| bar.step(guard, step)) {
-            Ok(guard) => guards.extend(guard),
+            Ok(guard) => hosted.extend(guard),
             Err(error) => tell(&line(&error.to_string())),
         }
     }
-    Ok(guards)
+    Ok(Guards { hosted, kept: Archive::new(&settings, store, sandbox) })
 }
 
-async fn again(run: &Run, told: &Told, guards: &[HostedGuard]) -> Way {
+async fn again(run: &Run, told: &Told, guards: &Guards) -> Way {
     if let Some((count, hash)) = told.get(&run.id()) {
         let written = run.history().iter().take(*count).map(|entry| serde_json::to_vec(entry).expect("an entry has string keys only"));
         let folded = written.fold((0, Digest([0; 32])), |(count, hash), entry| (count + 1, fold(hash, &entry)));
@@ -141,17 +148,24 @@ async fn again(run: &Run, told: &Told, guards: &[HostedGuard]) -> Way {
     }
 }
 
-async fn go(run: &Run, guards: &[HostedGuard]) -> Result<Way, Unproved> {
+async fn go(run: &Run, guards: &Guards) -> Result<Way, Unproved> {
     let mut again = run.again()?;
     loop {
         let said = {
             let Some(input) = again.wants()? else { break };
-            let Some(guard) = hosted(&input, guards) else {
-                let gone =
-                    format!("the guard {} with component {} and these settings is not loaded", input.guard.name, input.guard.component);
-                return Ok(Way::Unproved(gone));
+            let guard = match hosted(&input, &guards.hosted) {
+                Some(guard) => Ok(Some(guard.loaded.clone())),
+                None => guards.kept.find(input.guard).await,
             };
-            guard.loaded.scan(&input).await
+            let (name, component, settings) = (&input.guard.name, input.guard.component, input.guard.settings);
+            match guard {
+                Ok(Some(guard)) => guard.scan(&input).await,
+                Ok(None) => {
+                    let what = format!("the guard {name} with component {component} and settings {settings}");
+                    return Ok(Way::Unproved(format!("{what} is neither configured nor kept in the store, or does not load any more")));
+                }
+                Err(error) => return Ok(Way::Unproved(format!("the guard {name} cannot be read: {error}"))),
+            }
         };
         if let Err(failure @ (GuardFailure::Timeout | GuardFailure::Memory)) = &said {
             return Ok(Way::Unproved(format!("a guard {failure} now")));
@@ -207,12 +221,14 @@ mod tests {
     use super::*;
     use aegis_core::{Event, Message, Principal, Report, Request, Role, Time, Verdict};
     use aegis_server::config::Environment;
+    use aegis_store::Memory;
 
     #[tokio::test]
     async fn a_run_is_named_whose_guard_says_something_else_or_whose_ledger_tells_of_another() {
         let settings = Settings::for_ledger(None, &Environment::new()).expect("the built-in configuration");
-        let guards = load(settings.clone()).expect("a sandbox");
-        let plan = aegis_server::plans(&settings, &guards)["default"].clone();
+        let guards = load(settings.clone(), Arc::new(Memory::new())).expect("a sandbox");
+        let plan = aegis_server::plans(&settings, &guards.hosted)["default"].clone();
+        let none = Guards { hosted: vec![], ..load(settings, Arc::new(Memory::new())).expect("a sandbox") };
         for (text, same) in [("hello", true), ("financial advice", false)] {
             let request = Request { messages: vec![Message::text(Role::User, text)], ..Request::default() };
             let id = RunId::new(Time(1), [1; 10]);
@@ -226,7 +242,7 @@ mod tests {
             }
             let another = Told::from([(id, (1, Digest([0; 32])))]);
             assert!(matches!(again(&run, &another, &guards).await, Way::Differs(_)), "the ledger tells of another run");
-            assert!(matches!(again(&run, &Told::new(), &[]).await, Way::Unproved(_)), "there is no such guard");
+            assert!(matches!(again(&run, &Told::new(), &none).await, Way::Unproved(_)), "there is no such guard");
         }
     }
 }
