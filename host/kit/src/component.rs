@@ -9,6 +9,8 @@ use wit_parser::{Resolve, WorldId, WorldKey};
 const WIT: &str = include_str!("../../../wit/guard.wit");
 const SCANNER: &str = "aegis:guard/scanner@";
 const STREAM_SCANNER: &str = "aegis:guard/stream-scanner@";
+/// Takes the place of a system for modules that were compiled for one.
+const ADAPTER: &str = include_str!("adapter.wat");
 /// Holds types only: nothing that a host would have to provide.
 const TYPES: &str = "aegis:guard/types@";
 
@@ -24,7 +26,7 @@ struct Core {
 /// Makes a component of a core module.
 pub(crate) fn of_core(module: &[u8]) -> Result<Vec<u8>, KitError> {
     let core = inspect(module).map_err(|error| KitError::NotWasm(error.to_string()))?;
-    if let Some(wasi) = core.imports.iter().find(|it| it.starts_with("wasi_snapshot_preview1") || it.starts_with("wasi_unstable")) {
+    if let Some(wasi) = core.imports.iter().find(|it| it.starts_with("wasi_unstable.")) {
         return Err(KitError::Wasi(wasi.clone()));
     }
     let functions = core.exports.iter().map(|it| it.split('#').next().unwrap_or(it));
@@ -63,8 +65,13 @@ fn encode(module: &[u8], core: &Core) -> Result<Vec<u8>, KitError> {
         let embedded = wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8);
         embedded.map_err(|error| KitError::Module(format!("{error:#}")))?;
     }
-    let encoder = ComponentEncoder::default().validate(true).module(&module);
-    encoder.and_then(|mut it| it.encode()).map_err(|error| KitError::Module(format!("{error:#}")))
+    let failed = |error| KitError::Module(format!("{error:#}"));
+    let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(failed)?;
+    if core.imports.iter().any(|it| it.starts_with("wasi_snapshot_preview1.")) {
+        let adapter = wat::parse_str(ADAPTER).expect("the embedded adapter parses: a test says so");
+        encoder = encoder.adapter("wasi_snapshot_preview1", &adapter).map_err(failed)?;
+    }
+    encoder.encode().map_err(failed)
 }
 
 /// The version of the scanner among these exports, if there is one, and if this version of the kit takes it.
@@ -137,6 +144,26 @@ mod tests {
     }
 
     #[test]
+    fn a_module_for_wasi_becomes_a_component_without_imports() {
+        let calls = |name: &str, parameters: &str| {
+            let import = format!(r#"(import "wasi_snapshot_preview1" "{name}" (func (param {parameters}) (result i32))) (memory"#);
+            from_bytes(GUARD.replacen("(memory", &import, 1).as_bytes())
+        };
+        for (name, parameters) in [("fd_write", "i32 i32 i32 i32"), ("clock_time_get", "i32 i64 i32"), ("random_get", "i32 i32")] {
+            let built = calls(name, parameters).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(built.imports, Vec::<String>::new(), "{name}");
+        }
+        let error = calls("fd_fly", "i32").map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("fd_fly"), "{error}");
+    }
+
+    #[test]
+    fn the_adapter_has_all_of_preview_1() {
+        let adapter = inspect(&wat::parse_str(ADAPTER).unwrap()).unwrap();
+        assert_eq!((adapter.imports, adapter.exports.len()), (vec!["env.memory".to_owned()], 47));
+    }
+
+    #[test]
     fn a_streaming_guard_is_a_guard() {
         let stream = r#"(func (export "aegis:guard/stream-scanner@0.1.0#open") (param i32) (result i32) unreachable)
             (func (export "aegis:guard/stream-scanner@0.1.0#push") (param i32 i32) (result i32) unreachable)
@@ -170,12 +197,8 @@ mod tests {
             (GUARD.replace("@0.1.0", "@0.2.0"), "built for aegis:guard/scanner@0.2.0"),
             (GUARD.replacen("(memory", r#"(import "env" "clock" (func)) (memory"#, 1), "env"),
             (
-                GUARD.replacen(
-                    "(memory",
-                    r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32))) (memory"#,
-                    1,
-                ),
-                "wasi_snapshot_preview1.fd_write",
+                GUARD.replacen("(memory", r#"(import "wasi_unstable" "fd_write" (func (param i32 i32 i32 i32) (result i32))) (memory"#, 1),
+                "wasi_unstable.fd_write",
             ),
         ] {
             let error = from_bytes(bytes.as_bytes()).expect_err(&bytes).to_string();

@@ -1,5 +1,6 @@
 //! Why there is no component. Each says what to do.
 
+use crate::Language;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -22,12 +23,55 @@ pub enum KitError {
         /// In bytes.
         limit: u64,
     },
+    /// It cannot be written.
+    #[error("{path}: {source}", path = .path.display())]
+    Write {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Nothing that this version can build.
-    #[error("{path}: expected a folder with a Cargo.toml, or a file .wasm or .wat", path = .path.display())]
+    #[error("{path}: expected a folder with a guard in {}, or a file .wasm or .wat", or(Language::ALL, Language::title), path = .path.display())]
     Unknown {
         /// What was given.
         path: PathBuf,
     },
+    /// The folder's files are of several languages.
+    #[error("{path}: this may be {}: say which with --lang {}", or(.languages, Language::title), or(.languages, Language::name), path = .path.display())]
+    Ambiguous {
+        /// What was given.
+        path: PathBuf,
+        /// What it may be.
+        languages: Vec<Language>,
+    },
+    /// No language of this name.
+    #[error("there is no language \"{0}\" here: write {names}", names = or(Language::ALL, Language::name))]
+    NoSuchLanguage(String),
+    /// A name that is not one in every language.
+    #[error("\"{0}\" is no name for a guard: use small letters, digits and single hyphens, a letter first, as in my-guard")]
+    Name(String),
+    /// There is something already.
+    #[error("{path} is there already, and not empty", path = .path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A tool is not there, or too old.
+    #[error("this needs {needed} ({found}). Install it with \"{install}\", or set {variable} to what calls it")]
+    MissingTool {
+        /// Its name, and the oldest version that will do.
+        needed: String,
+        /// What there is.
+        found: String,
+        /// A command.
+        install: &'static str,
+        /// An environment variable.
+        variable: &'static str,
+    },
+    /// The guard's folder is not as its language wants it.
+    #[error("{0}")]
+    Source(String),
     /// Neither WebAssembly nor its text format.
     #[error("this is no WebAssembly: {0}")]
     NotWasm(String),
@@ -45,9 +89,14 @@ pub enum KitError {
         /// Why.
         source: std::io::Error,
     },
-    /// Cargo refused; it has said why on stderr.
-    #[error("cargo failed ({0}); it says why above")]
-    Cargo(ExitStatus),
+    /// A tool refused; it has said why on stderr.
+    #[error("{tool} failed ({status}); it says why above")]
+    Tool {
+        /// Its file's name.
+        tool: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// Cargo's own description of the crate makes no sense.
     #[error("\"cargo metadata\" gave something unexpected: {0}")]
     Metadata(String),
@@ -58,10 +107,7 @@ pub enum KitError {
     #[error("the folder holds several guards ({}): build them one by one, each from its own folder", .0.join(", "))]
     SeveralModules(Vec<String>),
     /// Compiled for a system that guards do not have.
-    #[error(
-        "the module wants a system to run on (it imports {0}): a guard runs on none. Compile for wasm32-unknown-unknown, or make a \
-         component of it with your language's own tools"
-    )]
+    #[error("the module is for WASI as it was before preview 1 (it imports {0}): compile it for wasm32-wasip1 or wasm32-unknown-unknown")]
     Wasi(String),
     /// WebAssembly, but no guard.
     #[error("this is no guard: a guard exports aegis:guard/scanner@0.1.x, and this exports {}", list(.0))]
@@ -79,4 +125,12 @@ pub enum KitError {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}
+
+fn or(languages: &[Language], name: fn(Language) -> &'static str) -> String {
+    let names: Vec<&str> = languages.iter().map(|it| name(*it)).collect();
+    match names[..] {
+        [ref first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => names.join(""),
+    }
 }

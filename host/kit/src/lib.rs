@@ -2,9 +2,14 @@
 
 mod component;
 mod error;
-mod rust;
+mod languages;
+mod new;
+mod sdk;
+mod tools;
 
 pub use error::KitError;
+pub use languages::Language;
+pub use new::guard as new;
 
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -21,23 +26,28 @@ pub struct Built {
     pub component: Vec<u8>,
     /// SHA-256 of its bytes, as `sha256sum` prints it.
     pub sha256: String,
+    /// The language of the folder; `None` for what came as a file.
+    pub language: Option<Language>,
     /// Bytes of the core module it was made from; `None` for what came as a component.
     pub core_size: Option<usize>,
     /// What it imports, by name, such as `wasi:cli/stdout@0.2.12`; not counted is `aegis:guard/types`, which holds types only.
     pub imports: Vec<String>,
 }
 
-/// Builds what stands at `path`: a folder with a Rust guard, or a file with a core module or a component, binary or text. `progress` is told
-/// what begins, in a few words; what cargo says goes to stderr as it is.
-pub fn build(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Built, KitError> {
+/// Builds what stands at `path`: a folder with a guard, or a file with a core module or a component, binary or text. The language is that of the
+/// folder's files unless one is said. `progress` is told what begins, in a few words; what tools say goes to stderr as it is.
+pub fn build(path: &Path, language: Option<Language>, progress: &mut dyn FnMut(&str)) -> Result<Built, KitError> {
     let kind = path.extension().and_then(|it| it.to_str());
-    let bytes = match kind {
-        _ if path.join("Cargo.toml").is_file() => read(&rust::compile(path, progress)?)?,
-        Some("wasm" | "wat") if path.is_file() => read(path)?,
+    let (language, bytes) = match kind {
+        _ if path.is_dir() => {
+            let language = language.map_or_else(|| Language::of(path), Ok)?;
+            (Some(language), language.build(path, progress)?)
+        }
+        Some("wasm" | "wat") if path.is_file() => (None, read(path)?),
         _ => return Err(unknown(path)),
     };
     progress("making and checking the component");
-    from_bytes(&bytes)
+    Ok(Built { language, ..from_bytes(&bytes)? })
 }
 
 /// Makes a component of a core module, or checks a component; both may be in the text format.
@@ -46,7 +56,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Built, KitError> {
     let core_size = wasmparser::Parser::is_core_wasm(&bytes).then_some(bytes.len());
     let component = if core_size.is_some() { component::of_core(&bytes)? } else { bytes.into_owned() };
     let imports = component::check(&component)?;
-    Ok(Built { sha256: sha256(&component), component, core_size, imports })
+    Ok(Built { sha256: sha256(&component), component, language: None, core_size, imports })
 }
 
 /// SHA-256 of some bytes, as `sha256sum` prints it.
@@ -80,15 +90,15 @@ mod tests {
             folder.path().join(name)
         };
         for (path, expected) in [
-            (folder.path().to_owned(), "expected a folder with a Cargo.toml"),
+            (folder.path().to_owned(), "expected a folder with a guard in"),
             (folder.path().join("not-there"), "No such file"),
             (folder.path().join("not-there.wasm"), "No such file"),
-            (file("guard.txt", 1), "expected a folder with a Cargo.toml"),
+            (file("guard.txt", 1), "expected a folder with a guard in"),
             (file("empty.wasm", 0), "no WebAssembly"),
             (file("zeros.wasm", 8), "no WebAssembly"),
             (file("huge.wasm", LARGEST + 1), "at most 67108864 bytes"),
         ] {
-            let error = build(&path, &mut |_| ()).map(|_| ()).expect_err(expected).to_string();
+            let error = build(&path, None, &mut |_| ()).map(|_| ()).expect_err(expected).to_string();
             assert!(error.contains(expected), "{}: {error}", path.display());
         }
     }

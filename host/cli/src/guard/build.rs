@@ -1,27 +1,33 @@
 //! `aegis guard build`
 
 use super::inspect;
+use super::new::language;
 use crate::failure::Failure;
 use crate::terminal::{print, tell};
 use aegis_core::Code;
+use aegis_kit::Language;
 use clap::Args;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// A folder with a Rust guard, or a .wasm or .wat file
+    /// A guard's folder, or a file with a core module or a component: .wasm or .wat
     #[arg(value_name = "DIR|FILE")]
     path: PathBuf,
     /// Where the component goes: NAME.wasm in this folder when left out
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
+    /// The folder's language, where its files leave a doubt
+    #[arg(long, value_name = "L", value_parser = language)]
+    lang: Option<Language>,
 }
 
 impl Build {
     pub(super) fn run(self) -> Result<(), Failure> {
         let output = self.output()?;
-        let built = aegis_kit::build(&self.path, &mut |step| tell(step)).map_err(|error| Failure::new(Code::GRD_BUILD, error))?;
+        let built =
+            aegis_kit::build(&self.path, self.lang, &mut |step| tell(step)).map_err(|error| Failure::new(Code::GRD_BUILD, error))?;
         write(&output, &built.component)?;
         let inspection = aegis_wasm::inspect(&built.component);
         print(&format!("{}\n\n{}", output.display(), inspect::render(&inspection)))?;
@@ -73,6 +79,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("g.wasm");
         fs::write(&file, "").unwrap();
-        assert!(Build { path: file.clone(), output: Some(file) }.output().is_err());
+        assert!(Build { path: file.clone(), output: Some(file), lang: None }.output().is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod inspect;
+mod new;
 mod run;
 mod trial;
 
@@ -15,7 +16,9 @@ use std::path::Path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Guard {
-    /// Make a component of a Rust guard's folder, or of a .wasm or .wat file
+    /// Begin a guard: a folder that builds, with a case that fails on purpose
+    New(new::New),
+    /// Make a component of a guard's folder, or of a .wasm or .wat file
     Build(build::Build),
     /// Say what a component is: name, stages, settings, imports
     Inspect(inspect::Inspect),
@@ -26,6 +29,7 @@ pub(crate) enum Guard {
 impl Guard {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self {
+            Guard::New(new) => blocking(|| new.run()).await,
             Guard::Build(build) => blocking(|| build.run()).await,
             Guard::Inspect(inspect) => blocking(|| inspect.run()).await,
             Guard::Run(run) => run.run().await,

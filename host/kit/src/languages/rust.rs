@@ -1,10 +1,14 @@
 //! From a Rust guard's folder to a core module, by whatever Rust there is. No path of this machine gets into the module.
 
+use super::{Kit, Project};
 use crate::KitError;
+use crate::tools::stdout;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+pub(crate) const KIT: Kit = Kit { name: "rust", title: "Rust", recognises: |names| names.has("Cargo.toml"), build };
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -33,8 +37,16 @@ struct Toolchain {
     sysroot: PathBuf,
 }
 
+/// The SDK is written only where the manifest asks for it: crates of this repository know it by its own path.
+fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError> {
+    if project.says("Cargo.toml", ".aegis/rust") {
+        project.sdk()?;
+    }
+    crate::read(&compile(&project.folder, progress)?)
+}
+
 /// Compiles the crate in `folder`; the path of its module.
-pub(crate) fn compile(folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, KitError> {
+fn compile(folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, KitError> {
     let toolchain = Toolchain::find(folder)?;
     let flags = toolchain.path_flags(folder)?;
     progress(match toolchain.linker {
@@ -124,13 +136,6 @@ fn command(folder: &Path, tool: &OsStr) -> Command {
 fn ask(folder: &Path, tool: &OsStr, question: &[&str]) -> Option<String> {
     let output = command(folder, tool).args(question).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// What the tool says for programs; what it says for people goes on to stderr.
-fn stdout(mut tool: Command) -> Result<Vec<u8>, KitError> {
-    let output = tool.stderr(Stdio::inherit()).output();
-    let output = output.map_err(|source| KitError::Start { tool: tool.get_program().into(), source })?;
-    if output.status.success() { Ok(output.stdout) } else { Err(KitError::Cargo(output.status)) }
 }
 
 /// The only module among the artifacts that cargo names, one JSON object a line.

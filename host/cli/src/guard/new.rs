@@ -1,0 +1,84 @@
+//! `aegis guard new`: a folder that builds, and what to do with it.
+
+use crate::failure::Failure;
+use crate::terminal::{is_a_person_there, print, tell};
+use aegis_core::Code;
+use aegis_kit::Language;
+use clap::Args;
+use std::io::{BufRead, Write, stderr, stdin};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The guard's name, or a path that ends with it; the folder must not be there yet
+    #[arg(value_name = "NAME")]
+    folder: PathBuf,
+    /// Its language; asked for when left out
+    #[arg(short, long, value_name = "L", value_parser = language)]
+    lang: Option<Language>,
+}
+
+impl New {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let language = self.lang.map_or_else(ask, Ok)?;
+        let written = aegis_kit::new(&self.folder, language).map_err(|error| Failure::new(Code::GRD_BUILD, error))?;
+        print(&self.next(language, &written))
+    }
+
+    fn next(&self, language: Language, written: &[PathBuf]) -> String {
+        let folder = self.folder.display();
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        let files: Vec<String> = written.iter().map(|it| it.display().to_string()).collect();
+        let component = format!("{}.wasm", name.replace('-', "_"));
+        format!(
+            "{folder}: a guard in {language} ({})\n\nNext:\n\n  aegis guard build {folder}{:pad$}  # makes {component}\n  \
+             aegis guard test {folder}{:pad$}   # builds it and runs its cases: one fails on purpose\n  \
+             aegis dev --guard {name}={component}   # in front of a model",
+            files.join(", "),
+            "",
+            "",
+            pad = component.len() + 2,
+        )
+    }
+}
+
+/// Which language, from whoever sits at the terminal; a script has to say it.
+fn ask() -> Result<Language, Failure> {
+    let names: Vec<&str> = Language::ALL.iter().map(|it| it.name()).collect();
+    if !is_a_person_there() {
+        return Err(Failure::new(Code::CLI_INPUT, format!("say which language with --lang: {}", names.join(", "))));
+    }
+    for (number, language) in (1..).zip(Language::ALL) {
+        tell(&format!("{number:>3}  {language}"));
+    }
+    let mut answer = String::new();
+    let _ = write!(stderr(), "Which language? [1-{}] ", names.len());
+    let read = stdin().lock().read_line(&mut answer);
+    let chosen = read.ok().and_then(|_| choice(answer.trim()));
+    chosen.ok_or_else(|| Failure::new(Code::CLI_INPUT, format!("that is none of 1 to {}, nor a name of {}", names.len(), names.join(", "))))
+}
+
+/// A number of the list, or a name.
+fn choice(answer: &str) -> Option<Language> {
+    let numbered = answer.parse::<usize>().ok().and_then(|it| Language::ALL.get(it.checked_sub(1)?).copied());
+    numbered.or_else(|| answer.to_ascii_lowercase().parse().ok())
+}
+
+/// For `--lang`.
+pub(super) fn language(text: &str) -> Result<Language, String> {
+    text.parse().map_err(|error: aegis_kit::KitError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_chosen_by_its_number_or_its_name() {
+        assert_eq!(choice("1"), Some(Language::ALL[0]));
+        assert_eq!(choice("Rust"), Some(Language::Rust));
+        for answer in ["", "0", "99", "cobol"] {
+            assert_eq!(choice(answer), None, "{answer}");
+        }
+    }
+}

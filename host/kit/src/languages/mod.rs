@@ -1,0 +1,171 @@
+//! The languages that guards are written in: one file each. A language that is not here is none less welcome: whatever made a core module or a
+//! component, `aegis guard build FILE.wasm` takes it.
+
+mod rust;
+
+use crate::{KitError, sdk};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// A language with a template, an SDK and a way to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Language {
+    /// Compiled by cargo.
+    Rust,
+}
+
+/// What a language brings along. Its SDK is `sdk/NAME/` of the repository, its template `sdk/NAME/template/`.
+pub(crate) struct Kit {
+    /// As `--lang` has it.
+    pub(crate) name: &'static str,
+    /// As people write it.
+    pub(crate) title: &'static str,
+    /// Whether a folder looks like a guard in this language.
+    pub(crate) recognises: fn(&Names) -> bool,
+    /// From the folder to a core module or a component, in binary or as text.
+    pub(crate) build: fn(&Project, &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError>,
+}
+
+impl Language {
+    /// All there are.
+    pub const ALL: &[Language] = &[Language::Rust];
+
+    fn kit(self) -> &'static Kit {
+        match self {
+            Language::Rust => &rust::KIT,
+        }
+    }
+
+    /// As `--lang` has it, such as `cpp`.
+    pub fn name(self) -> &'static str {
+        self.kit().name
+    }
+
+    /// As people write it, such as `C++`.
+    pub fn title(self) -> &'static str {
+        self.kit().title
+    }
+
+    /// The language of a folder, from the names of its files.
+    pub(crate) fn of(folder: &Path) -> Result<Language, KitError> {
+        let names = Names::read(folder)?;
+        let fitting: Vec<Language> = Language::ALL.iter().copied().filter(|it| (it.kit().recognises)(&names)).collect();
+        match fitting[..] {
+            [one] => Ok(one),
+            [] => Err(KitError::Unknown { path: folder.into() }),
+            _ => Err(KitError::Ambiguous { path: folder.into(), languages: fitting }),
+        }
+    }
+
+    pub(crate) fn build(self, folder: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError> {
+        let folder = folder.canonicalize().map_err(|source| KitError::Read { path: folder.into(), source })?;
+        (self.kit().build)(&Project { folder, language: self }, progress)
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+impl FromStr for Language {
+    type Err = KitError;
+
+    fn from_str(text: &str) -> Result<Language, KitError> {
+        Language::ALL.iter().copied().find(|it| it.name() == text).ok_or_else(|| KitError::NoSuchLanguage(text.into()))
+    }
+}
+
+/// The names of the files in a folder, and of those in its `src`.
+pub(crate) struct Names {
+    folder: PathBuf,
+    names: Vec<String>,
+}
+
+impl Names {
+    fn read(folder: &Path) -> Result<Names, KitError> {
+        let failed = |source| KitError::Read { path: folder.into(), source };
+        let entries = std::fs::read_dir(folder).map_err(failed)?;
+        let source = std::fs::read_dir(folder.join("src")).ok(); // most have none
+        let names = entries.chain(source.into_iter().flatten()).flatten().map(|it| it.file_name().to_string_lossy().into_owned());
+        Ok(Names { folder: folder.into(), names: names.collect() })
+    }
+
+    /// Whether there is a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|it| it == name)
+    }
+
+    /// Whether there is a file with one of these endings, such as `.py`.
+    pub(crate) fn ends(&self, endings: &[&str]) -> bool {
+        self.names.iter().any(|name| endings.iter().any(|it| name.ends_with(it)))
+    }
+
+    /// Whether this file of the folder says so.
+    pub(crate) fn says(&self, file: &str, word: &str) -> bool {
+        std::fs::read_to_string(self.folder.join(file)).is_ok_and(|it| it.contains(word))
+    }
+}
+
+/// A folder that is being built.
+pub(crate) struct Project {
+    /// Absolute.
+    pub(crate) folder: PathBuf,
+    language: Language,
+}
+
+impl Project {
+    /// Where the SDK stands in the folder: `.aegis/NAME`, unpacked and as this binary has it.
+    pub(crate) fn sdk(&self) -> Result<PathBuf, KitError> {
+        let sdk = self.folder.join(".aegis").join(self.language.name());
+        sdk::unpack(self.language.name(), &sdk)?;
+        Ok(sdk)
+    }
+
+    /// A folder for what is made on the way: `.aegis/build`, empty.
+    pub(crate) fn scratch(&self) -> Result<PathBuf, KitError> {
+        let scratch = self.folder.join(".aegis/build");
+        let failed = |source| KitError::Write { path: scratch.clone(), source };
+        match std::fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        std::fs::create_dir_all(&scratch).map_err(failed)?;
+        Ok(scratch)
+    }
+
+    /// Whether this file of the folder says so.
+    pub(crate) fn says(&self, file: &str, word: &str) -> bool {
+        std::fs::read_to_string(self.folder.join(file)).is_ok_and(|it| it.contains(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_known_by_its_name_and_has_a_template() {
+        for language in Language::ALL.iter().copied() {
+            assert_eq!(language.name().parse::<Language>().unwrap(), language);
+            let template: Vec<&str> = sdk::below(&format!("{}/template", language.name())).map(|(name, _)| name).collect();
+            for needed in ["README.md", ".gitignore"] {
+                assert!(template.contains(&needed), "{language}: no {needed} in {template:?}");
+            }
+            assert!(template.iter().any(|it| it.starts_with("cases/")), "{language}: {template:?}");
+        }
+        let error = "cobol".parse::<Language>().unwrap_err().to_string();
+        assert!(error.contains("cobol") && error.contains("rust"), "{error}");
+    }
+
+    #[test]
+    fn a_template_is_recognised_as_its_own_language_and_no_other() {
+        for language in Language::ALL.iter().copied() {
+            let folder = tempfile::tempdir().unwrap();
+            crate::new::guard(&folder.path().join("my-guard"), language).unwrap();
+            assert_eq!(Language::of(&folder.path().join("my-guard")).unwrap(), language);
+        }
+    }
+}
