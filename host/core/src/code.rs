@@ -37,6 +37,8 @@ codes! {
     CLI_SERVER "AEG-CLI-001" "no answer from the server" "The command talks to a server, and nothing answers there, or something that is no Aegis." "Start one (`aegis dev`, `aegis serve`), or set `AEGIS_SERVER_URL` to where it runs.";
     CLI_FILE "AEG-CLI-002" "a file cannot be read or written" "It is not there, is too large, holds something else, or belongs to somebody else." "Check the path and its rights.";
     CLI_INPUT "AEG-CLI-003" "not an input for this guard" "It cannot be read as one, or the guard is never asked at that stage." "Write a text, or JSON like the body of `POST /v1/runs`; `aegis guard inspect FILE` says at which stages a guard judges.";
+    CLI_NEW "AEG-CLI-006" "a guard cannot be begun" "Its name, its language or its folder will not do; nothing was written." "Write what the message asks for.";
+    CLI_CASES "AEG-CLI-007" "cases do not hold" "The guard says something else than its cases expect, or the cases cannot be read." "Mend the guard or the cases; `aegis guard test --update` writes down what the guard says now.";
     CLI_EXPECT "AEG-CLI-004" "another verdict than expected" "The guard judged, and `--expect` names another verdict." "Mend the guard, its settings or the expectation; the verdict and its findings are on stdout.";
     CLI_DECLINED "AEG-CLI-005" "not confirmed" "On a terminal an approval is asked for once more, and the answer was not yes. Nothing has changed." "Answer `y`, or say `--yes`.";
     GRD_LOAD "AEG-GRD-001" "a guard cannot be loaded" "The file is not there, cannot be read, is too large, or is no WebAssembly component." "Check the path; `aegis guard inspect FILE` says what it is.";
@@ -50,7 +52,7 @@ codes! {
     GRD_MEMORY "AEG-GRD-009" "a guard ran into its memory limit" "What it has not judged does not pass." "Make the guard smaller, or raise `limits.memory`.";
     GRD_OUTPUT "AEG-GRD-010" "a guard handed back too much" "What it has not judged does not pass." "Report less: findings, edits and texts count.";
     GRD_UNKNOWN "AEG-GRD-011" "there is no such guard" "No guard of that name is configured." "`GET /v1/guards` lists those there are.";
-    GRD_BUILD "AEG-GRD-012" "a guard cannot be built" "What stands there is no guard, does not compile, or a tool is missing." "See the message; what cargo says stands above it.";
+    GRD_BUILD "AEG-GRD-012" "a guard cannot be built" "What stands there is no guard, does not compile, or a tool is missing." "See the message; what the language's own tools say stands above it.";
     PRV_FAILED "AEG-PRV-001" "the provider failed" "It answered with an error, or not at all, and no attempt is left." "See the message; the run's events show every attempt.";
     PRV_UNKNOWN "AEG-PRV-002" "outcome unknown" "The host stopped while the provider was asked, and the route does not allow to ask again." "Find out at the provider what became of it, and send a new run. `on_unknown: retry` allows to ask again.";
     PRV_MISSING "AEG-PRV-003" "the provider is not configured any more" "A run keeps the plan with which it began, and that names a provider that is gone, or is another one by now: of another kind, or at another address." "Configure the provider again as it was before such runs go on, or send a new run.";

@@ -46,6 +46,8 @@ pub(crate) enum Start {
         settings: String,
         /// Why there is no snapshot.
         why: String,
+        /// Whether that takes from the time of the scan. Only where somebody tries it: there a snapshot may yet be taken.
+        counts: bool,
     },
 }
 
@@ -101,35 +103,63 @@ impl LoadedGuard {
         result
     }
 
+    /// As [`LoadedGuard::scan`], with what it used; for authors, and not counted in [`LoadedGuard::health`].
+    pub async fn measure(&self, input: &Input<'_>) -> (Result<Report, GuardFailure>, Used) {
+        self.ask(input).await
+    }
+
     async fn judge(&self, input: &Input<'_>) -> Result<Report, GuardFailure> {
+        let (result, used) = self.ask(input).await;
+        if !used.printed.is_empty() {
+            tracing::debug!(guard = self.name, run = %input.run, printed = used.printed, "guard printed");
+        }
+        result
+    }
+
+    async fn ask(&self, input: &Input<'_>) -> (Result<Report, GuardFailure>, Used) {
         let prepared = Prepared::new(input);
-        let (size, most) = (prepared.size(), self.ready.limits.input);
-        if size > most {
-            return Err(GuardFailure::Declined(format!("the input has {size} bytes, and its limit is {most}")));
+        if let Err(failure) = self.fits(&prepared) {
+            return (Err(failure), Used::default());
         }
         let lists = prepared.lists();
         let messages = prepared.messages(&lists);
         let asked = prepared.input(&lists, &messages);
-        let (answer, printed) = self.ready.scan(&self.start, asked, Moment::of(input)).await;
-        if let Some(printed) = printed.filter(|it| !it.is_empty()) {
-            tracing::debug!(guard = self.name, run = %input.run, printed, "guard printed");
-        }
-        answer?.map(convert::report).map_err(|why| GuardFailure::Declined(clip(why)))
+        let (answer, used) = self.ready.scan(&self.start, asked, Moment::of(input)).await;
+        (answer.and_then(|it| it.map(convert::report).map_err(|why| GuardFailure::Declined(clip(why)))), used)
     }
+
+    /// Whether it may be handed so much.
+    pub(crate) fn fits(&self, prepared: &Prepared<'_>) -> Result<(), GuardFailure> {
+        let (size, most) = (prepared.size(), self.ready.limits.input);
+        let wrong = || GuardFailure::Declined(format!("the input has {size} bytes, and its limit is {most}"));
+        if size > most { Err(wrong()) } else { Ok(()) }
+    }
+}
+
+/// What one instance used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Bytes of linear memory, all memories together; touched or not.
+    pub memory: usize,
+    /// What it printed, up to [`Limits::log`].
+    pub printed: String,
 }
 
 type Answer = Result<Result<scanner::Report, String>, GuardFailure>;
 
 impl Ready {
-    async fn scan(&self, start: &Start, input: scanner::Input<'_>, moment: Moment) -> (Answer, Option<String>) {
+    async fn scan(&self, start: &Start, input: scanner::Input<'_>, moment: Moment) -> (Answer, Used) {
         let begin = match start {
             Start::Snapshot => moment,
             Start::Configure { .. } => Moment::LOAD,
         };
         let work = async |store: &mut Store<State>, guard: Guard| {
-            if let Start::Configure { settings, .. } = start {
+            if let Start::Configure { settings, counts, .. } = start {
                 if let Err(why) = guard.aegis_guard_scanner().call_configure(&mut *store, settings).await? {
                     return Ok(Err(format!("refused its settings: {why}")));
+                }
+                if !counts {
+                    store.data_mut().budget = Budget::new(self.limits.time);
                 }
                 if let Some(wasi) = &mut store.data_mut().wasi {
                     wasi.move_to(moment);
@@ -137,7 +167,8 @@ impl Ready {
             }
             guard.aegis_guard_scanner().call_scan(&mut *store, input).await
         };
-        self.run(self.limits.time, begin, work).await
+        let time = if matches!(start, Start::Configure { counts: false, .. }) { self.limits.load_time } else { self.limits.time };
+        self.run(time, begin, work).await
     }
 
     /// `describe`, in an instance of its own.
@@ -152,13 +183,13 @@ impl Ready {
         self.run(self.limits.load_time, Moment::LOAD, work).await.0
     }
 
-    /// One instance from its beginning to its end, and what it printed.
+    /// One instance from its beginning to its end, and what it used.
     async fn run<T>(
         &self,
         time: Duration,
         moment: Moment,
         work: impl AsyncFnOnce(&mut Store<State>, Guard) -> wasmtime::Result<T>,
-    ) -> (Result<T, GuardFailure>, Option<String>) {
+    ) -> (Result<T, GuardFailure>, Used) {
         let _place = self.shared.places.acquire().await.expect("never closed");
         let mut store = self.shared.store(&self.limits, Budget::new(time), self.wasi.then_some(moment));
         let all = async {
@@ -169,7 +200,8 @@ impl Ready {
             Ok(result) => result.map_err(|error| failure(&error, store.data().space.exceeded)),
             Err(_) => Err(GuardFailure::Timeout), // asleep in a poll of WASI, where no tick reaches it
         };
-        (result, store.data().wasi.as_ref().map(|wasi| wasi.printed()))
+        let printed = store.data().wasi.as_ref().map(|wasi| wasi.printed()).unwrap_or_default();
+        (result, Used { memory: store.data().space.used(), printed })
     }
 }
 

@@ -104,6 +104,11 @@ impl Space {
         Space { memory: 0, elements: 0, limit, exceeded: false }
     }
 
+    /// Bytes of memory.
+    pub(crate) fn used(&self) -> usize {
+        self.memory
+    }
+
     fn grow(exceeded: &mut bool, used: &mut usize, current: usize, desired: usize, limit: usize) -> bool {
         let wanted = used.saturating_add(desired.saturating_sub(current));
         let fits = wanted <= limit;

@@ -147,6 +147,49 @@ pub(crate) fn compile(sandbox: &Sandbox, source: Source, progress: &dyn Fn(Progr
     Loading::new(sandbox.shared.clone(), source, progress)?.compile()
 }
 
+/// A component that was compiled once and can be given one settings after the other: what its author tries many of. Each guard made of it
+/// configures a fresh instance for every scan, outside of the scan's time, which means the same as a snapshot.
+pub struct Prototype {
+    shared: Arc<Shared>,
+    outside: Outside,
+    digest: Digest,
+    limits: Limits,
+    compiled: Component,
+}
+
+impl Sandbox {
+    /// Compiles a component without settings. Blocks for as long as that takes.
+    pub fn prototype(&self, bytes: Cow<'static, [u8]>, limits: Limits, progress: &dyn Fn(Progress)) -> Result<Prototype, LoadError> {
+        let shared = self.shared.clone();
+        let source = Source { name: String::new(), bytes, settings: Value::Null, limits };
+        in_bounds(&source.limits.clone(), progress, move |progress| Loading::new(shared, source, progress)?.prototype())
+    }
+}
+
+impl Prototype {
+    /// The guard with these settings, or how it refuses them.
+    pub async fn configure(&self, name: &str, settings: &Value) -> Result<LoadedGuard, LoadError> {
+        let source = Source { name: name.into(), bytes: Cow::Borrowed(&[]), settings: settings.clone(), limits: self.limits.clone() };
+        let text = settings.to_string();
+        let loading = Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text, progress: &|_| () };
+        let ready = loading.ready(&self.compiled)?;
+        loading.accept(&ready).await?;
+        let manifest = loading.manifest(&ready).await?;
+        let Loading { outside: Outside { imports, .. }, text, .. } = loading;
+        let (component, settings) = (self.digest, Digest::of(text.as_bytes()));
+        let start = Start::Configure { settings: text, why: "it is being tried with several settings".into(), counts: false };
+        Ok(LoadedGuard { name: name.into(), manifest, component, settings, imports, ready, start, counters: Counters::default() })
+    }
+
+    /// What it says of itself.
+    pub async fn describe(&self) -> Result<Manifest, LoadError> {
+        let source = Source { name: String::new(), bytes: Cow::Borrowed(&[]), settings: Value::Null, limits: self.limits.clone() };
+        let loading =
+            Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text: String::new(), progress: &|_| () };
+        loading.manifest(&loading.ready(&self.compiled)?).await
+    }
+}
+
 type Tell<'a> = &'a dyn Fn(Progress);
 
 enum Told<T> {
@@ -258,9 +301,25 @@ impl<'a> Loading<'a> {
         let Loading { source: Source { name, .. }, outside: Outside { imports, .. }, text, .. } = self;
         let start = match compiled.plain {
             None => Start::Snapshot,
-            Some(why) => Start::Configure { settings: text, why },
+            Some(why) => Start::Configure { settings: text, why, counts: true },
         };
         Ok(LoadedGuard { name, manifest, component, settings, imports, ready, start, counters: Counters::default() })
+    }
+
+    /// In the cache it stands under settings that no guard can have: no text at all.
+    fn prototype(self) -> Result<Prototype, LoadError> {
+        let (digest, none, cache) = (Digest::of(&self.source.bytes), Digest::of(b""), self.shared.cache.as_ref());
+        let compiled = match cache.and_then(|it| it.fetch(digest, none, &self.shared.engine)) {
+            Some(compiled) => compiled.component,
+            None => {
+                (self.progress)(Progress::Compiling { bytes: self.source.bytes.len() });
+                let plain = Some("it has no settings yet".into());
+                let compiled = Compiled { component: self.component(&self.source.bytes)?, plain };
+                cache.inspect(|it| it.keep(digest, none, &compiled));
+                compiled.component
+            }
+        };
+        Ok(Prototype { shared: self.shared, outside: self.outside, digest, limits: self.source.limits, compiled })
     }
 
     fn describe(self) -> Result<Manifest, LoadError> {

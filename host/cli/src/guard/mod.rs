@@ -1,9 +1,13 @@
 //! `aegis guard`: what a guard's author needs. One file per command; no server.
 
 mod build;
+mod cases;
+mod diff;
 mod inspect;
 mod new;
 mod run;
+mod streams;
+mod test;
 mod trial;
 
 use crate::failure::Failure;
@@ -20,6 +24,8 @@ pub(crate) enum Guard {
     New(new::New),
     /// Make a component of a guard's folder, or of a .wasm or .wat file
     Build(build::Build),
+    /// Run a guard's cases against its component
+    Test(test::Test),
     /// Say what a component is: name, stages, settings, imports
     Inspect(inspect::Inspect),
     /// Let a guard judge once, in the real sandbox
@@ -31,6 +37,7 @@ impl Guard {
         match self {
             Guard::New(new) => blocking(|| new.run()).await,
             Guard::Build(build) => blocking(|| build.run()).await,
+            Guard::Test(test) => test.run().await,
             Guard::Inspect(inspect) => blocking(|| inspect.run()).await,
             Guard::Run(run) => run.run().await,
         }
@@ -45,4 +52,15 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     from.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;
     if bytes.len() > limit { Err(wrong(&format!("more than {limit} bytes"))) } else { Ok(bytes) }
+}
+
+/// JSON, or the file that `@` stands before; none at all is `{}`.
+fn settings(text: &str) -> Result<serde_json::Value, Failure> {
+    let text = match text.strip_prefix('@') {
+        Some(file) => read(Path::new(file), aegis_wasm::Limits::default().input)?,
+        None => text.as_bytes().to_vec(),
+    };
+    let wrong = |error| Failure::new(Code::GRD_SETTINGS, format!("the settings are no JSON: {error}"));
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(wrong)?;
+    Ok(if json.is_null() { serde_json::json!({}) } else { json })
 }

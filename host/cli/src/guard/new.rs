@@ -21,7 +21,7 @@ pub(crate) struct New {
 impl New {
     pub(super) fn run(self) -> Result<(), Failure> {
         let language = self.lang.map_or_else(ask, Ok)?;
-        let written = aegis_kit::new(&self.folder, language).map_err(|error| Failure::new(Code::GRD_BUILD, error))?;
+        let written = aegis_kit::new(&self.folder, language).map_err(|error| Failure::new(Code::CLI_NEW, error))?;
         print(&self.next(language, &written))
     }
 
@@ -46,7 +46,7 @@ impl New {
 fn ask() -> Result<Language, Failure> {
     let names: Vec<&str> = Language::ALL.iter().map(|it| it.name()).collect();
     if !is_a_person_there() {
-        return Err(Failure::new(Code::CLI_INPUT, format!("say which language with --lang: {}", names.join(", "))));
+        return Err(Failure::new(Code::CLI_NEW, format!("say which language with --lang: {}", names.join(", "))));
     }
     for (number, language) in (1..).zip(Language::ALL) {
         tell(&format!("{number:>3}  {language}"));
@@ -55,7 +55,7 @@ fn ask() -> Result<Language, Failure> {
     let _ = write!(stderr(), "Which language? [1-{}] ", names.len());
     let read = stdin().lock().read_line(&mut answer);
     let chosen = read.ok().and_then(|_| choice(answer.trim()));
-    chosen.ok_or_else(|| Failure::new(Code::CLI_INPUT, format!("that is none of 1 to {}, nor a name of {}", names.len(), names.join(", "))))
+    chosen.ok_or_else(|| Failure::new(Code::CLI_NEW, format!("that is none of 1 to {}, nor a name of {}", names.len(), names.join(", "))))
 }
 
 /// A number of the list, or a name.

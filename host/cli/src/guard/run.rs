@@ -11,7 +11,7 @@ use aegis_wasm::{Limits, LoadedGuard, Source};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,20 +72,10 @@ impl Run {
         let limits = Limits::default();
         let bytes = read(&self.component, limits.component)?;
         let name = &*self.component.file_stem().unwrap_or_default().to_string_lossy();
-        let source = Source { name: name.into(), bytes: bytes.into(), settings: self.settings(&limits)?, limits };
+        let source = Source { name: name.into(), bytes: bytes.into(), settings: super::settings(&self.settings)?, limits };
         let bar = Bar::new();
         let wrong = |error: aegis_wasm::LoadError| Failure::new(error.code(), format!("{}: {error}", self.component.display()));
         sandbox()?.load(source, &|step| bar.step(name, step)).map_err(wrong)
-    }
-
-    fn settings(&self, limits: &Limits) -> Result<Value, Failure> {
-        let text = match self.settings.strip_prefix('@') {
-            Some(file) => read(Path::new(file), limits.input)?,
-            None => self.settings.clone().into_bytes(),
-        };
-        let json = serde_json::from_slice(&text)
-            .map_err(|error| Failure::new(Code::GRD_SETTINGS, format!("the settings are no JSON: {error}")))?;
-        Ok(if json == Value::Null { json!({}) } else { json })
     }
 
     fn content(&self, stage: Stage) -> Result<Content, Failure> {
@@ -272,7 +262,7 @@ mod tests {
         assert_eq!(run(None).meets("allow"), Ok(()));
         assert_eq!(run(Some("allow")).meets("allow"), Ok(()));
         assert_eq!(run(Some("block")).meets("allow").unwrap_err().code, Code::CLI_EXPECT.id);
-        assert_eq!(run(None).settings(&Limits::default()), Ok(json!({})));
+        assert_eq!(super::super::settings("null"), Ok(json!({})));
     }
 
     #[test]

@@ -2,15 +2,15 @@
 //! nobody acts on it.
 
 use aegis_core::{
-    Answer, ApprovalRule, Backoff, Digest, Event, Guard, GuardFailure, Input, Message, Mode, OnFailure, OnUnknown, Plan, Principal, Report,
-    Request, Role, RunId, Scope, Stage, Stages, Time, Tool, ToolCall, Usage, Want,
+    Answer, ApprovalRule, Backoff, Digest, Event, Guard, GuardFailure, Input, Label, Message, Mode, OnFailure, OnUnknown, Plan, Principal,
+    Report, Request, Role, RunId, Scope, Stage, Stages, Time, Tool, ToolCall, Usage, Want,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// What `--input` holds: one text, or the content of a `POST /v1/runs`.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+/// What `--input` holds: one text, or the content of a `POST /v1/runs`, and what else a guard is told.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Content {
     pub(super) messages: Vec<Message>,
@@ -20,6 +20,19 @@ pub(super) struct Content {
     pub(super) metadata: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) params: Map<String, Value>,
+    /// What this guard handed back at an earlier stage.
+    #[serde(default)]
+    pub(super) memory: Option<String>,
+    /// Notes of guards before it.
+    #[serde(default)]
+    pub(super) labels: Vec<Label>,
+    #[serde(default)]
+    pub(super) principal: Option<Principal>,
+    /// Milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub(super) time: Option<u64>,
+    #[serde(default)]
+    pub(super) model: String,
 }
 
 impl Content {
@@ -50,7 +63,11 @@ impl Content {
 }
 
 /// A run that stands before the guard.
-pub(super) struct Trial(aegis_core::Run);
+pub(super) struct Trial {
+    run: aegis_core::Run,
+    memory: Option<String>,
+    labels: Vec<Label>,
+}
 
 impl Trial {
     /// # Errors
@@ -64,22 +81,23 @@ impl Trial {
         now: Time,
     ) -> Result<Trial, String> {
         let reply = if stage.follows_the_reply() { Some(reply(&mut content, stage)?) } else { None };
-        let Content { messages, tools, metadata, params } = content;
+        let Content { messages, tools, metadata, params, memory, labels, principal, time, model } = content;
+        let (now, principal) = (time.map_or(now, Time), principal.unwrap_or_else(Principal::anonymous));
         let request = Request { messages, tools, params, metadata, approvers: vec![] };
-        let plan = plan(name, component, settings, stage);
-        let mut run = aegis_core::Run::new(RunId::new(now, [0; 10]), plan, request, Principal::anonymous(), false, [0; 32], now)?;
+        let plan = Plan { model, ..plan(name, component, settings, stage) };
+        let mut run = aegis_core::Run::new(RunId::new(now, [0; 10]), plan, request, principal, false, [0; 32], now)?;
         let asked = if let Want::Provider(call) = run.wants() { Some(call.step) } else { None };
         if let (Some(reply), Some(step)) = (reply, asked) {
             let result = Ok(Answer { message: reply, finish_reason: None, usage: Usage::default() });
             run.handle(Event::Answered { step, result }, now).expect("the run has just asked for this");
         }
-        Ok(Trial(run))
+        Ok(Trial { run, memory, labels })
     }
 
     /// What the guard is handed.
     pub(super) fn input(&self) -> Input<'_> {
-        match self.0.wants() {
-            Want::Guard(input) => input,
+        match self.run.wants() {
+            Want::Guard(input) => Input { memory: self.memory.as_deref(), labels: &self.labels, ..input },
             other => unreachable!("the plan has one guard, and it has not judged: {other:?}"),
         }
     }
@@ -87,12 +105,12 @@ impl Trial {
     /// # Errors
     /// How the guard failed, also when what it said breaks the contract.
     pub(super) fn judge(mut self, result: Result<Report, GuardFailure>, now: Time) -> Result<Judged, GuardFailure> {
-        let (before, report) = (self.0.clone(), result.clone());
+        let (before, report) = (self.run.clone(), result.clone());
         let event = Event::Judged { step: self.input().step, result };
-        self.0.handle(event, now).expect("the run has just asked for this");
-        match self.0.history().last().and_then(|it| self.0.failure(it)) {
+        self.run.handle(event, now).expect("the run has just asked for this");
+        match self.run.history().last().and_then(|it| self.run.failure(it)) {
             Some(failure) => Err(failure),
-            None => Ok(Judged { report: report?, before, after: self.0 }),
+            None => Ok(Judged { report: report?, before, after: self.run }),
         }
     }
 }

@@ -29,7 +29,8 @@ impl Guard for {{Camel}} {
         for text in input.texts() {
             let lower = text.text.to_ascii_lowercase(); // keeps every byte where it is
             for word in &self.0.words {
-                let hits = lower.match_indices(&word.to_ascii_lowercase());
+                let word_lower = word.to_ascii_lowercase();
+                let hits = lower.match_indices(&word_lower);
                 findings.extend(hits.map(|(at, hit)| text.finding(word, at..at + hit.len())));
             }
         }
