@@ -181,6 +181,16 @@ impl Prototype {
         Ok(LoadedGuard { name: name.into(), manifest, component, settings, imports, ready, start, counters: Counters::default() })
     }
 
+    /// What it says to a text as settings, whatever the text is: a host hands over nothing that its schema does not fit, so this is for trying
+    /// out what it does with anything else.
+    pub async fn offer(&self, text: &str) -> Result<Result<(), String>, LoadError> {
+        let source = Source { name: String::new(), bytes: Cow::Borrowed(&[]), settings: Value::Null, limits: self.limits.clone() };
+        let loading =
+            Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text: String::new(), progress: &|_| () };
+        let answer = loading.ready(&self.compiled)?.configure(text).await;
+        answer.map(|it| it.map_err(clip)).map_err(|failure| LoadError::Failed { step: "configure", failure })
+    }
+
     /// What it says of itself.
     pub async fn describe(&self) -> Result<Manifest, LoadError> {
         let source = Source { name: String::new(), bytes: Cow::Borrowed(&[]), settings: Value::Null, limits: self.limits.clone() };

@@ -1,11 +1,15 @@
 //! `aegis guard`: what a guard's author needs. One file per command; no server.
 
+mod asked;
+mod bench;
 mod build;
 mod cases;
+mod check;
 mod diff;
 mod inspect;
 mod new;
 mod run;
+mod sample;
 mod streams;
 mod test;
 mod trial;
@@ -30,6 +34,10 @@ pub(crate) enum Guard {
     Inspect(inspect::Inspect),
     /// Let a guard judge once, in the real sandbox
     Run(run::Run),
+    /// Measure what its scans cost
+    Bench(bench::Bench),
+    /// Try whether a component keeps to the contract, rule by rule
+    Check(check::Check),
 }
 
 impl Guard {
@@ -40,6 +48,8 @@ impl Guard {
             Guard::Test(test) => test.run().await,
             Guard::Inspect(inspect) => blocking(|| inspect.run()).await,
             Guard::Run(run) => run.run().await,
+            Guard::Bench(bench) => bench.run().await,
+            Guard::Check(check) => check.run().await,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! `aegis guard run`: one verdict through the real sandbox, with what it is about.
 
-use super::read;
-use super::trial::{Content, Judged, Trial};
+use super::asked::Asked;
+use super::trial::Judged;
 use crate::failure::Failure;
-use crate::loading::{Bar, blocking, sandbox};
-use crate::terminal::{self, Look, line, marked, print, print_json, shown};
+use crate::loading::blocking;
+use crate::terminal::{self, Look, line, marked, print, print_json, shown, tell};
 use aegis_core::{Code, Finding, Place, Stage, Verdict};
 use aegis_server::now;
-use aegis_wasm::{Limits, LoadedGuard, Source};
+use aegis_wasm::LoadedGuard;
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -17,24 +17,21 @@ use std::time::{Duration, Instant};
 
 const VERDICTS: [&str; 4] = ["allow", "sanitize", "block", "require_approval"];
 
+/// What one verdict cost.
+struct Cost {
+    took: Duration,
+    /// Bytes of linear memory.
+    memory: usize,
+}
+
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct Run {
     /// The guard's component
     #[arg(value_name = "F")]
     component: PathBuf,
-    /// What it has to judge
-    #[arg(long, value_name = "T", group = "what")]
-    text: Option<String>,
-    /// A file with what it has to judge, or - for stdin: JSON, a text or {"messages": […], "tools": […], "metadata": {…}, "params": {…}}
-    #[arg(long, value_name = "F", group = "what")]
-    input: Option<PathBuf>,
-    /// Its settings, or @ and a file with them
-    #[arg(long, value_name = "JSON|@F", default_value = "{}")]
-    settings: String,
-    /// Where it is asked: ingress if it judges there, else the first stage that it names
-    #[arg(long, value_name = "S", value_parser = stage)]
-    stage: Option<Stage>,
+    #[command(flatten)]
+    asked: Asked,
     /// Fail unless this is the verdict
     #[arg(long, value_name = "VERDICT", value_parser = VERDICTS)]
     expect: Option<String>,
@@ -47,54 +44,26 @@ impl Run {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let run = Arc::new(self);
         let loading = run.clone();
-        let guard = blocking(move || loading.load()).await?;
+        let (guard, _) = blocking(move || loading.asked.load(&loading.component)).await?;
         run.ask(&guard).await
     }
 
     async fn ask(&self, guard: &LoadedGuard) -> Result<(), Failure> {
-        let stage = self.stage_of(guard)?;
-        let content = self.content(stage)?;
-        let trial = Trial::new(guard.name(), guard.component(), guard.settings(), stage, content, now());
-        let trial = trial.map_err(|why| Failure::new(Code::CLI_INPUT, why))?;
+        let stage = self.asked.stage_of(guard)?;
+        let trial = self.asked.trial(guard, stage, "")?;
         let began = Instant::now();
-        let result = guard.scan(&trial.input()).await;
-        let took = began.elapsed();
+        let (result, used) = guard.measure(&trial.input()).await;
+        let cost = Cost { took: began.elapsed(), memory: used.memory };
+        if !used.printed.is_empty() {
+            tell(&format!("it printed, which nobody reads on a server:\n{}", shown(&used.printed)));
+        }
         let judged = trial.judge(result, now()).map_err(|failure| Failure::new(failure.kind().code(), format!("the guard {failure}")))?;
         if self.json {
-            print_json(&as_json(guard, stage, &judged, took))?
+            print_json(&as_json(guard, stage, &judged, &cost))?
         } else {
-            print(&render(guard, stage, &judged, took, Look::of_stdout()))?
+            print(&render(guard, stage, &judged, &cost, Look::of_stdout()))?
         }
         self.meets(name(&judged.report.verdict))
-    }
-
-    fn load(&self) -> Result<Arc<LoadedGuard>, Failure> {
-        let limits = Limits::default();
-        let bytes = read(&self.component, limits.component)?;
-        let name = &*self.component.file_stem().unwrap_or_default().to_string_lossy();
-        let source = Source { name: name.into(), bytes: bytes.into(), settings: super::settings(&self.settings)?, limits };
-        let bar = Bar::new();
-        let wrong = |error: aegis_wasm::LoadError| Failure::new(error.code(), format!("{}: {error}", self.component.display()));
-        sandbox()?.load(source, &|step| bar.step(name, step)).map_err(wrong)
-    }
-
-    fn content(&self, stage: Stage) -> Result<Content, Failure> {
-        match (&self.text, &self.input) {
-            (None, Some(file)) => {
-                let json = read(file, Limits::default().input)?;
-                Content::read(stage, &json).map_err(|why| Failure::new(Code::CLI_INPUT, format!("{}: {why}", file.display())))
-            }
-            (text, _) => Ok(Content::of_text(stage, text.clone().unwrap_or_default())),
-        }
-    }
-
-    fn stage_of(&self, guard: &LoadedGuard) -> Result<Stage, Failure> {
-        let stages = &guard.manifest().stages;
-        let stage = self.stage.unwrap_or(stages.first().copied().unwrap_or(Stage::Ingress));
-        let names: Vec<&str> = stages.iter().map(|it| it.name()).collect();
-        let wrong =
-            || Failure::new(Code::CLI_INPUT, format!("the guard is not asked at {}: it judges at {}", stage.name(), names.join(", ")));
-        stages.contains(&stage).then_some(stage).ok_or_else(wrong)
     }
 
     fn meets(&self, said: &str) -> Result<(), Failure> {
@@ -107,11 +76,6 @@ impl Run {
     }
 }
 
-fn stage(text: &str) -> Result<Stage, String> {
-    let names = Stage::ALL.map(Stage::name).join(", ");
-    Stage::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| format!("write one of {names}"))
-}
-
 fn name(verdict: &Verdict) -> &'static str {
     VERDICTS[match verdict {
         Verdict::Allow => 0,
@@ -121,7 +85,7 @@ fn name(verdict: &Verdict) -> &'static str {
     }]
 }
 
-fn as_json(guard: &LoadedGuard, stage: Stage, judged: &Judged, took: Duration) -> Value {
+fn as_json(guard: &LoadedGuard, stage: Stage, judged: &Judged, cost: &Cost) -> Value {
     let report = &judged.report;
     json!({
         "verdict": report.verdict,
@@ -132,13 +96,15 @@ fn as_json(guard: &LoadedGuard, stage: Stage, judged: &Judged, took: Duration) -
         "guard": {"name": guard.manifest().name, "version": guard.manifest().version},
         "component": guard.component(),
         "settings": guard.settings(),
-        "microseconds": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "microseconds": u64::try_from(cost.took.as_micros()).unwrap_or(u64::MAX),
+        "memory_bytes": cost.memory,
     })
 }
 
-fn render(guard: &LoadedGuard, stage: Stage, judged: &Judged, took: Duration, look: Look) -> String {
+fn render(guard: &LoadedGuard, stage: Stage, judged: &Judged, cost: &Cost, look: Look) -> String {
     let manifest = guard.manifest();
-    let who = format!("{} {} at {}, in {:.3} ms", line(&manifest.name), line(&manifest.version), stage.name(), took.as_secs_f64() * 1e3);
+    let (ms, kib) = (cost.took.as_secs_f64() * 1e3, cost.memory.div_ceil(1024));
+    let who = format!("{} {} at {}, in {ms:.3} ms with {kib} KiB of memory", line(&manifest.name), line(&manifest.version), stage.name());
     terminal::facts(&[vec![("guard", who)], said(judged, look)].concat())
 }
 
@@ -204,6 +170,7 @@ fn evidence(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trial::{Content, Trial};
     use super::*;
     use aegis_core::{Digest, Edit, Question, Report, Time};
 
@@ -252,10 +219,7 @@ mod tests {
     fn another_verdict_than_expected_is_a_failure() {
         let run = |expect: Option<&str>| Run {
             component: "g.wasm".into(),
-            text: Some("x".into()),
-            input: None,
-            settings: "null".into(),
-            stage: None,
+            asked: Asked { text: Some("x".into()), input: None, settings: "null".into(), stage: None },
             expect: expect.map(String::from),
             json: false,
         };
@@ -263,11 +227,5 @@ mod tests {
         assert_eq!(run(Some("allow")).meets("allow"), Ok(()));
         assert_eq!(run(Some("block")).meets("allow").unwrap_err().code, Code::CLI_EXPECT.id);
         assert_eq!(super::super::settings("null"), Ok(json!({})));
-    }
-
-    #[test]
-    fn stages_are_written_as_in_the_configuration() {
-        assert_eq!(stage("tool_call"), Ok(Stage::ToolCall));
-        assert!(stage("tool-call").unwrap_err().contains("tool_call"));
     }
 }

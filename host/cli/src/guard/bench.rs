@@ -1,0 +1,246 @@
+//! `aegis guard bench`: what a scan costs in a fresh sandbox, as a host makes it, and in one that is there already. Only measured; nobody is
+//! judged by a used sandbox.
+
+use super::asked::{Asked, Load};
+use super::trial::Trial;
+use crate::failure::Failure;
+use crate::loading::blocking;
+use crate::terminal::{self, line, print, print_json};
+use aegis_core::GuardFailure;
+use aegis_wasm::LoadedGuard;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// When nothing else is said: 200 bytes as people write them.
+const TEXT: &str = "Could you summarise the three attached reports by Friday? The total was 1,234.56 EUR, about 12 % more than last year. \
+                    If something is unclear, write to the team or call; we are here until 17:30. Thanks!";
+/// Scans before anything counts.
+const FIRST: usize = 20;
+/// Scans of each kind at least, and at most.
+const LEAST: usize = 20;
+const MOST: usize = 100_000;
+/// A fresh scan may cost so many times a warm one before something is said about it.
+const DEAR: f64 = 40.0;
+/// Instances that are held at once to see what one takes.
+const HELD: usize = 8;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 when it was measured, 1 when the guard cannot be loaded or fails, 2 for wrong usage.")]
+pub(crate) struct Bench {
+    /// The guard's component
+    #[arg(value_name = "F")]
+    component: PathBuf,
+    #[command(flatten)]
+    asked: Asked,
+    /// How long to measure each kind, in seconds
+    #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = seconds)]
+    seconds: f64,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|it| (0.01..=600.0).contains(it)).ok_or_else(|| "write a number from 0.01 to 600".into())
+}
+
+/// Times of one kind of scan, sorted.
+struct Times(Vec<Duration>);
+
+struct Measured {
+    load: Load,
+    fresh: Times,
+    warm: Times,
+    /// Bytes of linear memory.
+    memory: usize,
+    /// Bytes that a live instance takes of the machine's memory; none where that cannot be told.
+    resident: Option<usize>,
+}
+
+impl Bench {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let bench = Arc::new(self);
+        let loading = bench.clone();
+        let (guard, load) = blocking(move || loading.asked.load(&loading.component)).await?;
+        let trial = bench.asked.trial(&guard, bench.asked.stage_of(&guard)?, TEXT)?;
+        let measured = bench.measure(&guard, &trial, load).await;
+        let measured = measured.map_err(|failure| Failure::new(failure.kind().code(), format!("the guard {failure}")))?;
+        if bench.json { print_json(&as_json(&guard, &measured)) } else { print(&rendered(&guard, &measured)) }
+    }
+
+    async fn measure(&self, guard: &LoadedGuard, trial: &Trial, load: Load) -> Result<Measured, GuardFailure> {
+        let input = trial.input();
+        let mut memory = 0;
+        for _ in 0..FIRST {
+            let (result, used) = guard.measure(&input).await;
+            result?;
+            memory = used.memory;
+        }
+        let resident = resident_of(guard, trial).await?;
+        let (mut fresh, began) = (vec![], Instant::now());
+        while self.goes_on(fresh.len(), began) {
+            let start = Instant::now();
+            guard.scan(&input).await?;
+            fresh.push(start.elapsed());
+        }
+        let (mut warm, mut instance, began) = (vec![], guard.warm().await?, Instant::now());
+        for _ in 0..FIRST {
+            instance.scan(&input).await?;
+        }
+        while self.goes_on(warm.len(), began) {
+            let start = Instant::now();
+            instance.scan(&input).await?;
+            warm.push(start.elapsed());
+        }
+        Ok(Measured { load, fresh: Times::new(fresh), warm: Times::new(warm), memory, resident })
+    }
+
+    fn goes_on(&self, count: usize, began: Instant) -> bool {
+        count < LEAST || (count < MOST && began.elapsed().as_secs_f64() < self.seconds)
+    }
+}
+
+/// What [`HELD`] instances take that have each scanned once, for one.
+async fn resident_of(guard: &LoadedGuard, trial: &Trial) -> Result<Option<usize>, GuardFailure> {
+    let before = resident();
+    let mut held = vec![];
+    for _ in 0..HELD {
+        let mut instance = guard.warm().await?;
+        instance.scan(&trial.input()).await?;
+        held.push(instance);
+    }
+    let after = resident();
+    Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before) / held.len()))
+}
+
+/// Bytes of memory that this process occupies, where Linux tells it.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<usize>().ok()? * 1024)
+}
+
+impl Times {
+    fn new(mut times: Vec<Duration>) -> Times {
+        times.sort_unstable();
+        Times(times)
+    }
+
+    /// Microseconds.
+    fn percentile(&self, percent: f64) -> f64 {
+        let at = (self.0.len() as f64 * percent / 100.0) as usize;
+        self.0.get(at.min(self.0.len().saturating_sub(1))).map_or(f64::NAN, |it| it.as_secs_f64() * 1e6)
+    }
+
+    fn in_words(&self) -> String {
+        let [p50, p90, p99] = [50.0, 90.0, 99.0].map(|it| time(self.percentile(it)));
+        format!("{p50} (90 %: {p90}, 99 %: {p99}) in {} scans", self.0.len())
+    }
+
+    fn as_json(&self) -> Value {
+        let of = |percent| (self.percentile(percent) * 10.0).round() / 10.0;
+        json!({"scans": self.0.len(), "p50": of(50.0), "p90": of(90.0), "p99": of(99.0), "least": of(0.0), "most": of(100.0)})
+    }
+
+    /// A line for each doubling of time, with a bar as long as its share.
+    fn histogram(&self) -> String {
+        let bucket = |it: &Duration| (it.as_nanos().max(1) as f64 / 1e3).max(0.125).log2().floor() as i32;
+        let counts = self.0.iter().map(bucket).fold(std::collections::BTreeMap::<i32, usize>::new(), |mut counts, it| {
+            *counts.entry(it).or_default() += 1;
+            counts
+        });
+        let most = counts.values().max().copied().unwrap_or(1);
+        let line = |(bucket, count): (&i32, &usize)| {
+            let bar = "█".repeat((count * 40).div_ceil(most));
+            format!("{:>9} … {:<9} {bar} {count}", time(2f64.powi(*bucket)), time(2f64.powi(bucket + 1)))
+        };
+        counts.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Microseconds, in the unit that suits them.
+fn time(us: f64) -> String {
+    match us {
+        us if us < 1.0 => format!("{us:.2} µs"),
+        us if us < 100.0 => format!("{us:.1} µs"),
+        us if us < 1_000.0 => format!("{us:.0} µs"),
+        us if us < 100_000.0 => format!("{:.2} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+impl Measured {
+    /// What should be said about it.
+    fn advice(&self) -> Option<String> {
+        let times = self.fresh.percentile(50.0) / self.warm.percentile(50.0);
+        (times >= DEAR).then(|| format!("a fresh scan costs {times:.0} times a warm one: warm up in configure"))
+    }
+}
+
+fn as_json(guard: &LoadedGuard, it: &Measured) -> Value {
+    json!({
+        "guard": {"name": guard.manifest().name, "version": guard.manifest().version},
+        "component": guard.component(),
+        "snapshot": guard.snapshot().is_ok(),
+        "no_snapshot": guard.snapshot().err(),
+        "load": {"milliseconds": (it.load.took.as_secs_f64() * 1e4).round() / 10.0, "cached": it.load.cached},
+        "fresh_microseconds": it.fresh.as_json(),
+        "warm_microseconds": it.warm.as_json(),
+        "memory_bytes": it.memory,
+        "resident_bytes": it.resident,
+        "advice": it.advice(),
+    })
+}
+
+fn rendered(guard: &LoadedGuard, it: &Measured) -> String {
+    let manifest = guard.manifest();
+    let how = if it.load.cached { "compiled earlier" } else { "compiled" };
+    let mut facts = vec![
+        ("guard", format!("{} {}", line(&manifest.name), line(&manifest.version))),
+        ("load", format!("{}, {how}", time(it.load.took.as_secs_f64() * 1e6))),
+        ("starts from", guard.snapshot().map_or_else(|why| format!("configure, each time: {}", line(why)), |()| "a snapshot".into())),
+        ("fresh", it.fresh.in_words()),
+        ("", it.fresh.histogram()),
+        ("warm", it.warm.in_words()),
+        ("memory", format!("{} KiB", it.memory.div_ceil(1024))),
+    ];
+    facts.extend(it.resident.map(|it| ("resident", format!("{} KiB more for each live instance", it.div_ceil(1024)))));
+    facts.extend(it.advice().map(|it| ("note", it)));
+    terminal::facts(&facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(us: &[u64]) -> Times {
+        Times::new(us.iter().map(|it| Duration::from_micros(*it)).collect())
+    }
+
+    #[test]
+    fn percentiles_are_of_the_sorted_times() {
+        let times = times(&(1..=100).rev().collect::<Vec<_>>());
+        assert_eq!([0.0, 50.0, 99.0, 100.0].map(|it| times.percentile(it).round()), [1.0, 51.0, 100.0, 100.0]);
+    }
+
+    #[test]
+    fn a_histogram_has_a_line_for_each_doubling() {
+        insta::assert_snapshot!(times(&[5, 6, 7, 8, 9, 1000]).histogram(), @"");
+    }
+
+    #[test]
+    fn a_guard_that_should_warm_up_is_told_so() {
+        let measured = |fresh| Measured {
+            load: Load { took: Duration::ZERO, cached: true },
+            fresh: times(&[fresh]),
+            warm: times(&[10]),
+            memory: 0,
+            resident: None,
+        };
+        assert_eq!(measured(399).advice(), None);
+        assert!(measured(400).advice().is_some_and(|it| it.contains("40 times") && it.contains("warm up in configure")));
+    }
+}
