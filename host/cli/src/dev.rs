@@ -1,5 +1,7 @@
 //! `aegis dev`: a server to try things with, on this machine alone.
 
+mod reload;
+
 use crate::failure::Failure;
 use crate::hosting::{self, Options, config_file};
 use crate::terminal::print;
@@ -25,7 +27,12 @@ impl Dev {
         let PersistenceSettings::Sqlite(database) = settings.persistence.clone();
         make_folder(&database)?;
         let from = file.map_or("built in: --config FILE for your own".into(), |it| it.display().to_string());
-        hosting::serve(settings, async |app, address| print(&greeting(app, address, &from, &database))).await
+        let opened = settings.clone();
+        hosting::serve(settings, async |app, address| {
+            tokio::spawn(reload::watch(app.clone(), opened));
+            print(&greeting(app, address, &from, &database))
+        })
+        .await
     }
 }
 

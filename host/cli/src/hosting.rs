@@ -72,7 +72,10 @@ impl Options {
 }
 
 /// Loads, listens, says so, and serves until SIGTERM or SIGINT; a second one ends it at once.
-pub(crate) async fn serve(settings: Settings, greet: impl AsyncFnOnce(&App, SocketAddr) -> Result<(), Failure>) -> Result<(), Failure> {
+pub(crate) async fn serve(
+    settings: Settings,
+    greet: impl AsyncFnOnce(&Arc<App>, SocketAddr) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     settings.warnings.iter().for_each(|it| tracing::warn!("{}", it.within(&settings.file)));
     let address = settings.server.listen;
     let app = blocking(|| open(settings)).await?;

@@ -21,7 +21,7 @@ use aegis_core::{
 use aegis_store::{ApprovalFilter, CommitError, Earlier, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
 use aegis_wasm::{LoadedGuard, Sandbox};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -155,7 +155,7 @@ impl NewDecision {
 pub struct App {
     driver: Arc<Driver>,
     store: Arc<dyn Store>,
-    plans: BTreeMap<String, SharedPlan>,
+    plans: RwLock<Arc<BTreeMap<String, SharedPlan>>>,
     auth: Auth,
     metrics: Arc<Metrics>,
     settings: ServerSettings,
@@ -179,7 +179,7 @@ impl App {
         let required = matches!(settings.auth, crate::config::AuthSettings::ApiKey);
         let auth = Auth::new(store.clone(), required);
         let retention = Retention::new(store.clone(), metrics.clone(), settings.retention);
-        Arc::new(App { driver: Arc::new(driver), store, plans, auth, metrics, settings: server, retention })
+        Arc::new(App { driver: Arc::new(driver), store, plans: RwLock::new(Arc::new(plans)), auth, metrics, settings: server, retention })
     }
 
     /// Who is calling.
@@ -202,14 +202,28 @@ impl App {
         &self.settings
     }
 
-    /// The guards there are.
-    pub fn guards(&self) -> &[HostedGuard] {
+    /// The guards there are now.
+    pub fn guards(&self) -> Arc<Vec<HostedGuard>> {
         self.driver.guards()
     }
 
-    /// The plan of every route, by the route's name.
-    pub fn plans(&self) -> &BTreeMap<String, SharedPlan> {
-        &self.plans
+    /// The plan of every route, by the route's name, for runs that begin now.
+    pub fn plans(&self) -> Arc<BTreeMap<String, SharedPlan>> {
+        self.plans.read().expect("nothing panics while it holds this lock").clone()
+    }
+
+    /// Other guards for runs that begin from now on; `plans` are of these. Earlier runs keep theirs, which the store has kept.
+    pub(crate) fn replace(&self, guards: Vec<HostedGuard>, plans: BTreeMap<String, SharedPlan>) {
+        self.driver.replace_guards(guards);
+        *self.plans.write().expect("nothing panics while it holds this lock") = Arc::new(plans);
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        self.driver.archive().sandbox()
     }
 
     /// Takes up what an earlier process left behind, ends questions that nobody answers and removes what was kept long enough, for ever. To
@@ -282,7 +296,7 @@ impl App {
     }
 
     fn begin(&self, who: &Principal, new: NewRun) -> Result<Run, AppError> {
-        let plan = self.plans.get(&new.route).ok_or_else(|| self.no_route(&new.route))?.clone();
+        let plan = self.plans().get(&new.route).ok_or_else(|| self.no_route(&new.route))?.clone();
         if new.request.params.values().any(aegis_core::too_deep) {
             let message = format!("nested more than {} levels deep", aegis_core::MAX_DEPTH);
             return Err(AppError::Request { param: "params".into(), message });
@@ -294,7 +308,8 @@ impl App {
     }
 
     fn no_route(&self, name: &str) -> AppError {
-        let known: Vec<&str> = self.plans.keys().map(String::as_str).collect();
+        let plans = self.plans();
+        let known: Vec<&str> = plans.keys().map(String::as_str).collect();
         AppError::UnknownRoute { name: name.chars().take(64).collect(), known: known.join(", ") }
     }
 

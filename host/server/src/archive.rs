@@ -33,6 +33,11 @@ impl Archive {
         Archive { store, sandbox, limits, loaded: Mutex::default() }
     }
 
+    /// Where guards are loaded.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// The guard of an earlier configuration; none when it was not kept, or cannot be loaded.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use futures::future::{AbortHandle, Aborted, Either, abortable, select};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -35,7 +35,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// What drives runs, and knows which are being driven.
 pub(crate) struct Driver {
     store: Arc<dyn Store>,
-    guards: Vec<HostedGuard>,
+    guards: RwLock<Arc<Vec<HostedGuard>>>,
     archive: Archive,
     providers: BTreeMap<String, HostedProvider>,
     metrics: Arc<Metrics>,
@@ -176,7 +176,7 @@ impl Driver {
     ) -> Driver {
         Driver {
             store,
-            guards,
+            guards: RwLock::new(Arc::new(guards)),
             archive,
             providers,
             metrics,
@@ -188,8 +188,18 @@ impl Driver {
         }
     }
 
-    pub(crate) fn guards(&self) -> &[HostedGuard] {
-        &self.guards
+    /// Those of now: they may be replaced at any time.
+    pub(crate) fn guards(&self) -> Arc<Vec<HostedGuard>> {
+        self.guards.read().expect("nothing panics while it holds this lock").clone()
+    }
+
+    /// From now on these judge; runs that began with others get theirs from the archive.
+    pub(crate) fn replace_guards(&self, guards: Vec<HostedGuard>) {
+        *self.guards.write().expect("nothing panics while it holds this lock") = Arc::new(guards);
+    }
+
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -392,7 +402,8 @@ impl Driver {
     async fn ask_guard(&self, input: Input<'_>) -> Result<Event, Trouble> {
         let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
         // The one of that name before any other: limits are not the same for all that share a component.
-        let current = self.guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name).map(|it| it.loaded.clone());
+        let guards = self.guards();
+        let current = guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name).map(|it| it.loaded.clone());
         let earlier = if current.is_none() { self.archive.find(input.guard).await? } else { None };
         let Some(guard) = current.or(earlier) else {
             return Ok(Event::Lost(Missing::Guard(input.guard.name.clone())));
@@ -485,7 +496,7 @@ impl Driver {
 
     async fn forget_guards(&self) {
         loop {
-            if let Err(error) = self.archive.sweep(&self.guards).await {
+            if let Err(error) = self.archive.sweep(&self.guards()).await {
                 tracing::warn!(%error, "guards that no run needs could not be forgotten; tried again");
             }
             tokio::time::sleep(FORGET).await;

@@ -113,6 +113,29 @@ impl App {
     }
 }
 
+impl App {
+    /// Loads one guard anew, whose file has changed, for all runs that begin from now on; those that have begun keep theirs, which the store has
+    /// kept. `settings` are those that the app was opened with. Blocks, as [`App::open`] does. Returns the component's digest.
+    ///
+    /// # Errors
+    /// Why it does not load; then everything stays as it was.
+    pub fn reload(&self, settings: &Settings, name: &str, progress: &dyn Fn(&str, Progress)) -> Result<Digest, OpenError> {
+        let runtime = tokio::runtime::Handle::current();
+        let keep = |bytes: &[u8]| Ok(runtime.block_on(self.store().blob_keep(bytes)).map(drop)?);
+        let mut settings = settings.clone();
+        let hosted = guard_of(self.sandbox(), name, settings.guards[name].clone(), progress, &keep)?;
+        let (digest, source) = (hosted.loaded.component(), hosted.source.clone());
+        let guards: Vec<HostedGuard> = self.guards().iter().map(|it| if it.name == name { hosted.clone() } else { it.clone() }).collect();
+        for it in &guards {
+            settings.place(&it.name, &it.loaded.manifest().stages)?;
+        }
+        let plans = plans(&settings, &guards);
+        self.replace(guards, plans);
+        tracing::info!(guard = name, source, component = %digest, "loaded anew");
+        Ok(digest)
+    }
+}
+
 fn store(settings: &PersistenceSettings) -> Result<Arc<dyn Store>, StoreError> {
     match settings {
         PersistenceSettings::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, Access::Host)?)),

@@ -755,7 +755,8 @@ async fn a_run_whose_guard_was_not_kept_ends_and_says_so_and_one_that_was_kept_g
     let (status, ended) = after.resume("", &first, json!({"decision": "approved"})).await;
     assert_eq!((status, &ended["status"], &ended["error"]["code"]), (200, &json!("error"), &json!("AEG-RUN-007")), "{ended}");
 
-    let hasty = before.app.guards().iter().find(|it| it.name == "hasty").expect("it is there");
+    let guards = before.app.guards();
+    let hasty = guards.iter().find(|it| it.name == "hasty").expect("it is there");
     let component = open::builtin("sensitive-topic").expect("it is there");
     let text = LOADED.0.guards["hasty"].settings.to_string();
     let kept = [before.store.blob_keep(component).await, before.store.blob_keep(text.as_bytes()).await];

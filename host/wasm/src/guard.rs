@@ -25,7 +25,19 @@ pub struct LoadedGuard {
     pub(crate) imports: Vec<String>,
     pub(crate) ready: Ready,
     pub(crate) start: Start,
+    pub(crate) load: Load,
     pub(crate) counters: Counters,
+}
+
+/// What it cost to load a guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// All of it, by the clock.
+    pub took: Duration,
+    /// Whether it had been compiled before.
+    pub cached: bool,
+    /// Bytes of linear memory of an instance that has only said what it is.
+    pub memory: usize,
 }
 
 /// What every instance starts from.
@@ -83,6 +95,11 @@ impl LoadedGuard {
             Start::Snapshot => Ok(()),
             Start::Configure { why, .. } => Err(why),
         }
+    }
+
+    /// What it cost to load it.
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// What it may use.
@@ -172,9 +189,9 @@ impl Ready {
     }
 
     /// `describe`, in an instance of its own.
-    pub(crate) async fn describe(&self) -> Result<scanner::Manifest, GuardFailure> {
+    pub(crate) async fn describe(&self) -> (Result<scanner::Manifest, GuardFailure>, Used) {
         let work = async |store: &mut Store<State>, guard: Guard| guard.aegis_guard_scanner().call_describe(store).await;
-        self.run(self.limits.load_time, Moment::LOAD, work).await.0
+        self.run(self.limits.load_time, Moment::LOAD, work).await
     }
 
     /// `configure`, in an instance of its own: whether the settings are accepted.

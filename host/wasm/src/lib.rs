@@ -23,7 +23,7 @@ mod weight;
 
 pub use apart::{ARGUMENT as COMPILE, compile_for_parent};
 pub use engine::{Options, Sandbox, SandboxError};
-pub use guard::{LoadedGuard, Used};
+pub use guard::{Load, LoadedGuard, Used};
 pub use health::Health;
 pub use imports::Kind;
 pub use inspect::{Inspection, inspect};

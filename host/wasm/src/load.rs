@@ -6,7 +6,7 @@ use crate::bindings::GuardPre;
 use crate::cache::Compiled;
 use crate::convert;
 use crate::engine::{Sandbox, Shared};
-use crate::guard::{LoadedGuard, Ready, Start, clip};
+use crate::guard::{Load, LoadedGuard, Ready, Start, Used, clip};
 use crate::health::Counters;
 use crate::imports::{self, Kind, Outside};
 use crate::limits::Limits;
@@ -174,11 +174,12 @@ impl Prototype {
         let loading = Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text, progress: &|_| () };
         let ready = loading.ready(&self.compiled)?;
         loading.accept(&ready).await?;
-        let manifest = loading.manifest(&ready).await?;
+        let (manifest, used) = loading.manifest(&ready).await?;
+        let load = Load { memory: used.memory, ..Load::default() };
         let Loading { outside: Outside { imports, .. }, text, .. } = loading;
         let (component, settings) = (self.digest, Digest::of(text.as_bytes()));
         let start = Start::Configure { settings: text, why: "it is being tried with several settings".into(), counts: false };
-        Ok(LoadedGuard { name: name.into(), manifest, component, settings, imports, ready, start, counters: Counters::default() })
+        Ok(LoadedGuard { name: name.into(), manifest, component, settings, imports, ready, start, load, counters: Counters::default() })
     }
 
     /// What it says to a text as settings, whatever the text is: a host hands over nothing that its schema does not fit, so this is for trying
@@ -196,7 +197,7 @@ impl Prototype {
         let source = Source { name: String::new(), bytes: Cow::Borrowed(&[]), settings: Value::Null, limits: self.limits.clone() };
         let loading =
             Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text: String::new(), progress: &|_| () };
-        loading.manifest(&loading.ready(&self.compiled)?).await
+        Ok(loading.manifest(&loading.ready(&self.compiled)?).await?.0)
     }
 }
 
@@ -304,16 +305,18 @@ impl<'a> Loading<'a> {
     }
 
     fn load(self) -> Result<LoadedGuard, LoadError> {
+        let began = Instant::now();
         let (component, settings) = (Digest::of(&self.source.bytes), Digest::of(self.text.as_bytes()));
-        let compiled = self.fetch_or_compile(component, settings)?;
+        let (compiled, cached) = self.fetch_or_compile(component, settings)?;
         let ready = self.ready(&compiled.component)?;
-        let manifest = block_on(self.manifest(&ready))?;
+        let (manifest, used) = block_on(self.manifest(&ready))?;
+        let load = Load { took: began.elapsed(), cached, memory: used.memory };
         let Loading { source: Source { name, .. }, outside: Outside { imports, .. }, text, .. } = self;
         let start = match compiled.plain {
             None => Start::Snapshot,
             Some(why) => Start::Configure { settings: text, why, counts: true },
         };
-        Ok(LoadedGuard { name, manifest, component, settings, imports, ready, start, counters: Counters::default() })
+        Ok(LoadedGuard { name, manifest, component, settings, imports, ready, start, load, counters: Counters::default() })
     }
 
     /// In the cache it stands under settings that no guard can have: no text at all.
@@ -334,21 +337,22 @@ impl<'a> Loading<'a> {
 
     fn describe(self) -> Result<Manifest, LoadError> {
         let ready = self.ready(&self.component(&self.source.bytes)?)?;
-        block_on(self.manifest(&ready))
+        Ok(block_on(self.manifest(&ready))?.0)
     }
 
-    fn fetch_or_compile(&self, component: Digest, settings: Digest) -> Result<Compiled, LoadError> {
+    /// Whether it was there already, too.
+    fn fetch_or_compile(&self, component: Digest, settings: Digest) -> Result<(Compiled, bool), LoadError> {
         let cache = self.shared.cache.as_ref();
         if let Some(compiled) = cache.and_then(|it| it.fetch(component, settings, &self.shared.engine)) {
             (self.progress)(Progress::Cached);
-            return Ok(compiled);
+            return Ok((compiled, true));
         }
         let compiled = match &self.shared.compiler {
             Some(program) => compile_apart(program, &self.source, self.progress, &self.shared.engine)?,
             None => self.compile()?,
         };
         cache.inspect(|it| it.keep(component, settings, &compiled));
-        Ok(compiled)
+        Ok((compiled, false))
     }
 
     /// Compiles it, has it accept its settings, and freezes it with them where that can be done.
@@ -381,7 +385,7 @@ impl<'a> Loading<'a> {
     }
 
     async fn accept(&self, ready: &Ready) -> Result<(), LoadError> {
-        let manifest = self.manifest(ready).await?;
+        let (manifest, _) = self.manifest(ready).await?;
         let mistakes = schema::mistakes(&manifest.settings_schema, &self.source.settings)?;
         if !mistakes.is_empty() {
             return Err(LoadError::Settings(mistakes));
@@ -390,9 +394,10 @@ impl<'a> Loading<'a> {
         accepted.map_err(|why| LoadError::Settings(vec![clip(why)]))
     }
 
-    async fn manifest(&self, ready: &Ready) -> Result<Manifest, LoadError> {
-        let described = ready.describe().await.map_err(|failure| LoadError::Failed { step: "describe", failure })?;
-        Ok(convert::manifest(described).check(self.outside.exported("stream-scanner").is_some())?)
+    async fn manifest(&self, ready: &Ready) -> Result<(Manifest, Used), LoadError> {
+        let (described, used) = ready.describe().await;
+        let described = described.map_err(|failure| LoadError::Failed { step: "describe", failure })?;
+        Ok((convert::manifest(described).check(self.outside.exported("stream-scanner").is_some())?, used))
     }
 
     fn component(&self, bytes: &[u8]) -> Result<Component, LoadError> {

@@ -6,12 +6,10 @@ use crate::failure::Failure;
 use crate::loading::{Bar, sandbox};
 use aegis_core::{Code, Stage};
 use aegis_server::now;
-use aegis_wasm::{Limits, LoadError, LoadedGuard, Progress, Source};
+use aegis_wasm::{Limits, LoadError, LoadedGuard, Source};
 use clap::Args;
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub(super) struct Asked {
@@ -29,27 +27,16 @@ pub(super) struct Asked {
     pub(super) stage: Option<Stage>,
 }
 
-/// How long a load took, and whether it had been compiled before.
-pub(super) struct Load {
-    pub(super) took: Duration,
-    pub(super) cached: bool,
-}
-
 impl Asked {
     /// As a host would load it.
-    pub(super) fn load(&self, component: &Path) -> Result<(Arc<LoadedGuard>, Load), Failure> {
+    pub(super) fn load(&self, component: &Path) -> Result<Arc<LoadedGuard>, Failure> {
         let limits = Limits::default();
         let bytes = read(component, limits.component)?;
         let name = &*component.file_stem().unwrap_or_default().to_string_lossy();
         let source = Source { name: name.into(), bytes: bytes.into(), settings: super::settings(&self.settings)?, limits };
-        let (bar, cached, sandbox, began) = (Bar::new(), Cell::new(false), sandbox()?, Instant::now());
-        let told = |step| {
-            cached.set(cached.get() || step == Progress::Cached);
-            bar.step(name, step);
-        };
+        let bar = Bar::new();
         let wrong = |error: LoadError| Failure::new(error.code(), format!("{}: {error}", component.display()));
-        let guard = sandbox.load(source, &told).map_err(wrong)?;
-        Ok((guard, Load { took: began.elapsed(), cached: cached.get() }))
+        sandbox()?.load(source, &|step| bar.step(name, step)).map_err(wrong)
     }
 
     pub(super) fn stage_of(&self, guard: &LoadedGuard) -> Result<Stage, Failure> {

@@ -1,13 +1,13 @@
 //! `aegis guard bench`: what a scan costs in a fresh sandbox, as a host makes it, and in one that is there already. Only measured; nobody is
 //! judged by a used sandbox.
 
-use super::asked::{Asked, Load};
+use super::asked::Asked;
 use super::trial::Trial;
 use crate::failure::Failure;
 use crate::loading::blocking;
 use crate::terminal::{self, line, print, print_json};
 use aegis_core::GuardFailure;
-use aegis_wasm::LoadedGuard;
+use aegis_wasm::{Load, LoadedGuard};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -64,14 +64,14 @@ impl Bench {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let bench = Arc::new(self);
         let loading = bench.clone();
-        let (guard, load) = blocking(move || loading.asked.load(&loading.component)).await?;
+        let guard = blocking(move || loading.asked.load(&loading.component)).await?;
         let trial = bench.asked.trial(&guard, bench.asked.stage_of(&guard)?, TEXT)?;
-        let measured = bench.measure(&guard, &trial, load).await;
+        let measured = bench.measure(&guard, &trial).await;
         let measured = measured.map_err(|failure| Failure::new(failure.kind().code(), format!("the guard {failure}")))?;
         if bench.json { print_json(&as_json(&guard, &measured)) } else { print(&rendered(&guard, &measured)) }
     }
 
-    async fn measure(&self, guard: &LoadedGuard, trial: &Trial, load: Load) -> Result<Measured, GuardFailure> {
+    async fn measure(&self, guard: &LoadedGuard, trial: &Trial) -> Result<Measured, GuardFailure> {
         let input = trial.input();
         let mut memory = 0;
         for _ in 0..FIRST {
@@ -95,7 +95,7 @@ impl Bench {
             instance.scan(&input).await?;
             warm.push(start.elapsed());
         }
-        Ok(Measured { load, fresh: Times::new(fresh), warm: Times::new(warm), memory, resident })
+        Ok(Measured { load: guard.load().clone(), fresh: Times::new(fresh), warm: Times::new(warm), memory, resident })
     }
 
     fn goes_on(&self, count: usize, began: Instant) -> bool {
@@ -233,13 +233,7 @@ mod tests {
 
     #[test]
     fn a_guard_that_should_warm_up_is_told_so() {
-        let measured = |fresh| Measured {
-            load: Load { took: Duration::ZERO, cached: true },
-            fresh: times(&[fresh]),
-            warm: times(&[10]),
-            memory: 0,
-            resident: None,
-        };
+        let measured = |fresh| Measured { load: Load::default(), fresh: times(&[fresh]), warm: times(&[10]), memory: 0, resident: None };
         assert_eq!(measured(399).advice(), None);
         assert!(measured(400).advice().is_some_and(|it| it.contains("40 times") && it.contains("warm up in configure")));
     }

@@ -44,7 +44,7 @@ impl Run {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let run = Arc::new(self);
         let loading = run.clone();
-        let (guard, _) = blocking(move || loading.asked.load(&loading.component)).await?;
+        let guard = blocking(move || loading.asked.load(&loading.component)).await?;
         run.ask(&guard).await
     }
 

@@ -40,6 +40,7 @@ pub(crate) struct GuardView {
     /// Why there is no snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_snapshot: Option<String>,
+    load: LoadView,
     health: HealthView,
 }
 
@@ -66,6 +67,17 @@ struct LimitsView {
     output: u64,
     /// Bytes that are kept of what it prints.
     log: u64,
+}
+
+/// What it cost to load it.
+#[derive(Serialize, ToSchema)]
+struct LoadView {
+    /// Milliseconds, all of it.
+    took_ms: u64,
+    /// Whether it had been compiled before, and was taken from `server.cache_dir`.
+    cached: bool,
+    /// Bytes of memory that an instance has before it is asked anything.
+    memory: u64,
 }
 
 /// Counted since the server started.
@@ -107,7 +119,8 @@ pub(super) async fn fetch(
     name: Result<Path<String>, PathRejection>,
     _: NoQuery,
 ) -> Result<Json<GuardView>, ApiError> {
-    let found = app.guards().iter().find(|it| name.as_ref().is_ok_and(|Path(name)| it.name == *name));
+    let guards = app.guards();
+    let found = guards.iter().find(|it| name.as_ref().is_ok_and(|Path(name)| it.name == *name));
     let found = found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, Code::GRD_UNKNOWN, "there is no such guard"))?;
     Ok(Json(view(&app, found)))
 }
@@ -140,6 +153,7 @@ fn view(app: &App, guard: &HostedGuard) -> GuardView {
         routes: routes(app, &guard.name),
         snapshot: loaded.snapshot().is_ok(),
         no_snapshot: loaded.snapshot().err().map(String::from),
+        load: LoadView { took_ms: ms(loaded.load().took), cached: loaded.load().cached, memory: loaded.load().memory as u64 },
         health: HealthView { scans: health.scans, failures: health.failures },
     }
 }
