@@ -114,6 +114,20 @@ fn granted(name: &str) -> bool {
     name.split_once('@').is_some_and(|(interface, version)| version.starts_with("0.2.") && FROM_NOTHING.contains(&interface))
 }
 
+/// What a host would have to grant for an import: `nothing`, or what is never granted.
+pub fn need(import: &str) -> &'static str {
+    let interface = import.split_once('/').map_or(import, |(package, _)| package);
+    match interface {
+        _ if granted(import) => "nothing: answered from an empty sandbox",
+        "wasi:filesystem" => "files, which are never granted",
+        "wasi:sockets" => "the network, which is never granted",
+        "wasi:http" => "HTTP, which is never granted",
+        "wasi:cli" | "wasi:io" | "wasi:clocks" | "wasi:random" => "another version of WASI than 0.2",
+        _ if import.starts_with("wasi_snapshot_preview1 ") => "a system, which aegis guard build takes away",
+        _ => "something that no host has",
+    }
+}
+
 /// What to do about refused imports.
 pub(crate) fn hint(refused: &[String]) -> &'static str {
     if refused.iter().any(|name| name.starts_with("wasi:")) {
@@ -133,6 +147,19 @@ mod tests {
         assert!(granted("wasi:cli/stdout@0.2.9") && granted("wasi:random/random@0.2.0"));
         for name in ["wasi:filesystem/types@0.2.9", "wasi:sockets/tcp@0.2.9", "wasi:http/types@0.2.9", "wasi:cli/stdout@0.3.0", "log"] {
             assert!(!granted(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_import_says_what_it_would_need() {
+        for (import, words) in [
+            ("wasi:io/streams@0.2.9", "nothing"),
+            ("wasi:io/streams@0.3.0", "another version"),
+            ("wasi:sockets/tcp@0.2.9", "never granted"),
+            ("wasi_snapshot_preview1 fd_write", "takes away"),
+            ("env log", "no host"),
+        ] {
+            assert!(need(import).contains(words), "{import}: {}", need(import));
         }
     }
 

@@ -5,6 +5,8 @@ use crate::imports::{Kind, Outside};
 use crate::limits::Limits;
 use crate::load::LoadError;
 use crate::manifest::Manifest;
+use crate::snapshot;
+use crate::weight::weigh;
 use aegis_core::Digest;
 
 /// What a file is.
@@ -24,6 +26,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The version of the contract that it was built against, such as `0.1.0`.
     pub contract: Option<String>,
+    /// Whether a snapshot of the configured guard can be taken, as far as that can be told without settings; if not, why.
+    pub snapshot: Result<(), String>,
     /// What it says of itself, or why it could not be asked.
     pub manifest: Result<Manifest, LoadError>,
 }
@@ -31,6 +35,7 @@ pub struct Inspection {
 /// Looks at a file, and asks it what it is, with nothing granted. Blocks while the component is compiled.
 pub fn inspect(bytes: &[u8]) -> Inspection {
     let outside = Outside::read(bytes);
+    let outside_is_fine = outside.kind == Kind::Component && outside.refused().is_empty() && weigh(bytes).is_ok();
     Inspection {
         kind: outside.kind,
         size: bytes.len(),
@@ -39,6 +44,7 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
         contract: outside.exported("scanner").map(str::to_owned),
         imports: outside.imports,
         exports: outside.exports,
+        snapshot: if outside_is_fine { snapshot::possible(bytes) } else { Err("it cannot be run at all".into()) },
         manifest: manifest(bytes),
     }
 }

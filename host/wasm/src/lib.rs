@@ -25,7 +25,7 @@ pub use apart::{ARGUMENT as COMPILE, compile_for_parent};
 pub use engine::{Options, Sandbox, SandboxError};
 pub use guard::{Load, LoadedGuard, Used};
 pub use health::Health;
-pub use imports::Kind;
+pub use imports::{Kind, need};
 pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
 pub use load::{LoadError, Progress, Prototype, Source};

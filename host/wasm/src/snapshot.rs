@@ -30,6 +30,14 @@ pub(crate) async fn take(shared: &Arc<Shared>, bytes: &[u8], settings: &str, lim
     wizer.snapshot_component(&context, &mut instance).await.map_err(|error| error.root_cause().to_string())
 }
 
+/// Whether one could be taken of a component, as far as that can be told without running it: what `configure` leaves behind may still forbid it.
+pub(crate) fn possible(bytes: &[u8]) -> Result<(), String> {
+    let instrument = || Wizer::new().instrument_component(bytes).map(drop).map_err(|error| error.root_cause().to_string());
+    // It panics where it meets what it does not know.
+    let tried = std::thread::scope(|scope| scope.spawn(instrument).join());
+    tried.unwrap_or_else(|_| Err("wizer does not know what it met in this component".into()))
+}
+
 async fn configured(shared: &Shared, instrumented: &[u8], settings: &str, store: &mut Store<State>) -> Result<Instance> {
     let component = Component::new(&shared.engine, instrumented)?;
     let instance = shared.linker.instantiate_async(&mut *store, &component).await?;
