@@ -6,6 +6,7 @@ mod create;
 mod decide;
 mod edit;
 mod erase;
+mod export;
 mod list;
 mod pending;
 mod show;
@@ -30,6 +31,8 @@ pub(crate) enum Runs {
     Deny(decide::Deny),
     /// Follow a run to its end, or the questions that wait for you
     Watch(watch::Watch),
+    /// Write what came in with runs as cases for `aegis guard test`, one JSON object a line; for admins
+    Export(export::Export),
     /// End a run
     Cancel(cancel::Cancel),
     /// Erase what one principal has said, for good; the runs, their digests and the ledger stay
@@ -46,6 +49,7 @@ impl Runs {
             Runs::Approve(approve) => approve.run(&server).await,
             Runs::Deny(deny) => deny.run(&server).await,
             Runs::Watch(watch) => watch.run(&server).await,
+            Runs::Export(export) => export.run(&server).await,
             Runs::Cancel(cancel) => cancel.run(&server).await,
             Runs::Erase(erase) => erase.run(&server).await,
         }

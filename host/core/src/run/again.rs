@@ -3,7 +3,7 @@
 
 use super::{Input, Phase, Run};
 use crate::ledger::{advance, judging};
-use crate::{Digest, Edit, Entry, Fact, FailureKind, Finish, GuardFailure, Place, Reply, Report, Ruling, Stage};
+use crate::{Digest, Edit, Entry, Fact, FailureKind, Finish, GuardFailure, Message, Place, Reply, Report, Request, Ruling, Stage};
 use serde::{Deserialize, Serialize};
 
 /// A text as it came in, before the first edit of it.
@@ -85,6 +85,13 @@ impl Run {
             Some(Fact::Created { content: was, .. }) if *was == content => Ok(Again { was: self, now, reply, proved: 0, excused: 0 }),
             _ => Err(Unproved::Content(1)),
         }
+    }
+
+    /// What came in: the request, and the model's reply where there is one, both as they were before any edit. None where that was erased. No guard
+    /// may have let the reply pass: it is for those who may see everything.
+    pub fn came_in(&self) -> Option<(Request, Option<Message>)> {
+        let Again { now, reply, .. } = self.again().ok()?;
+        Some((now.request, reply.map(|it| it.message)))
     }
 
     fn restore(&mut self, original: &Original) {

@@ -1,6 +1,7 @@
 //! The HTTP interface. The router is a table of contents; each resource has its file. Rules about runs are not made here.
 
 mod approvals;
+mod content;
 mod erasures;
 mod error;
 mod event;
@@ -34,6 +35,7 @@ fn table() -> [(&'static str, MethodRouter<Shared>); 14] {
     [
         ("/v1/runs", post(runs::submit).get(runs::list)),
         ("/v1/runs/{id}", get(runs::fetch)),
+        ("/v1/runs/{id}/content", get(content::fetch)),
         ("/v1/runs/{id}/resume", post(runs::resume)),
         ("/v1/runs/{id}/cancel", post(runs::cancel)),
         ("/v1/runs/{id}/ledger", get(ledger::of_run)),

@@ -1,7 +1,7 @@
 //! `/openapi.json`: every path, method, body and answer of the API, generated from the handlers. It says nothing about this
 //! server's data and needs no key.
 
-use super::{approvals, erasures, guards, health, ledger, runs};
+use super::{approvals, content, erasures, guards, health, ledger, runs};
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 #[openapi(
     info(title = "Aegis", description = "Guardrails for model calls: guards judge, people decide, runs go on. Whatever is wrong with a request's body or parameters is 422."),
     paths(
-        runs::submit, runs::list, runs::fetch, runs::resume, runs::cancel, erasures::create, ledger::of_run, ledger::list, approvals::list, guards::list, guards::fetch, health::live,
+        runs::submit, runs::list, runs::fetch, content::fetch, runs::resume, runs::cancel, erasures::create, ledger::of_run, ledger::list, approvals::list, guards::list, guards::fetch, health::live,
         health::ready, health::metrics, document,
     ),
     modifiers(&Key),
