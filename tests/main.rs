@@ -2,6 +2,7 @@
 //! the host but the kit, which builds guards.
 
 mod approvals;
+mod author;
 mod backup;
 mod changes;
 mod cli;

@@ -7,17 +7,25 @@
 //!   settings: {words: ["no"]}                 # as in the configuration; left out: none
 //!   stage: ingress                            # ingress (if left out), tool_result, tool_call or egress
 //!   input: Oh no                              # one text, see `Input::of`; or as the body of `POST /v1/runs`:
-//!   # input: {messages: [{role: user, content: Oh no}], tools: [], metadata: {}}
-//!   expect:
+//!   # input: {messages: [{role: user, content: Oh no}], tools: [], metadata: {}, memory: x, labels: [{key: k, value: v}], principal: {id: ana}, time: 0, model: m}
+//!   expect:                                   # what is left out is not looked at
 //!     verdict: block                          # allow, sanitize, block, require_approval; or whole: {block: a forbidden word}
-//!     findings:                               # all of them, in order; left out: any
+//!     reason: a forbidden word                # of block; what people are asked
+//!     findings:                               # all of them, in order, each with as much as is written
 //!       - {rule: "no", at: {part: {message: 0, part: 0}}, start: 3, end: 5}
+//!     edits: []                               # likewise, and labels
+//!     labels: []
+//!     memory: null
+//! - name: settings that mean nothing are refused
+//!   settings: {words: 7}
+//!   input: ""
+//!   expect: {error: words}                    # a part of why there is no verdict
 //! ```
 //!
 //! Messages and tools are OpenAI's. Inline media (`data:`, `input_audio`) are shown to guards as a digest, which only the host makes: a case
 //! with them runs against the component alone.
 
-use crate::{Finding, Guard, Input, Label, Media, Message, Part, Role, Stage, Tool, ToolCall, Verdict, component};
+use crate::{Guard, Input, Label, Media, Message, Part, Principal, Report, Role, Stage, Tool, ToolCall, Verdict, component};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -69,9 +77,25 @@ struct Case {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
-    verdict: ExpectedVerdict,
     #[serde(default)]
-    findings: Option<Vec<Finding>>,
+    verdict: Option<ExpectedVerdict>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    findings: Option<Vec<Value>>,
+    #[serde(default)]
+    edits: Option<Vec<Value>>,
+    #[serde(default)]
+    labels: Option<Vec<Value>>,
+    /// Written as null it means that there is none.
+    #[serde(default, deserialize_with = "written")]
+    memory: Option<Option<String>>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -108,23 +132,61 @@ impl Case {
             return Err(format!("the guard is not asked at {}", json(&stage)));
         }
         let settings = self.settings.as_ref().map(Value::to_string).unwrap_or_default();
-        let report = component::new::<G>(&settings)?.scan(&input(stage, &self.input)?)?;
-        let holds = match &self.expect.verdict {
-            ExpectedVerdict::Kind(kind) => Kind::of(&report.verdict) == *kind,
-            ExpectedVerdict::Whole(verdict) => report.verdict == *verdict,
-        };
-        if !holds {
-            return Err(format!("the verdict is {}", json(&report.verdict)));
-        }
-        match &self.expect.findings {
-            Some(findings) if report.findings != *findings => Err(format!("the findings are {}", json(&report.findings))),
-            _ => Ok(()),
+        let input = input(stage, &self.input)?;
+        match (component::new::<G>(&settings).and_then(|it| it.scan(&input)), &self.expect.error) {
+            (Ok(report), None) => self.expect.check(&report),
+            (Ok(report), Some(_)) => Err(format!("the verdict is {}", json(&report.verdict))),
+            (Err(why), Some(part)) if why.contains(part) => Ok(()),
+            (Err(why), _) => Err(why),
         }
     }
 }
 
+impl Expect {
+    fn check(&self, report: &Report) -> Result<(), String> {
+        let (reason, edits) = match &report.verdict {
+            Verdict::Allow => (None, vec![]),
+            Verdict::Sanitize(edits) => (None, edits.iter().map(value).collect()),
+            Verdict::Block(why) => (Some(why), vec![]),
+            Verdict::RequireApproval(question) => (Some(&question.prompt), vec![]),
+        };
+        let holds = match &self.verdict {
+            None => true,
+            Some(ExpectedVerdict::Kind(kind)) => Kind::of(&report.verdict) == *kind,
+            Some(ExpectedVerdict::Whole(verdict)) => report.verdict == *verdict,
+        };
+        let findings: Vec<Value> = report.findings.iter().map(value).collect();
+        let labels: Vec<Value> = report.labels.iter().map(|it| serde_json::json!({"key": it.key, "value": it.value})).collect();
+        let wrong = [
+            (holds, "verdict", json(&report.verdict)),
+            (self.reason.is_none() || self.reason.as_ref() == reason, "reason", json(&reason)),
+            (agree(&findings, self.findings.as_ref()), "findings", json(&findings)),
+            (agree(&edits, self.edits.as_ref()), "edits", json(&edits)),
+            (agree(&labels, self.labels.as_ref()), "labels", json(&labels)),
+            (self.memory.as_ref().is_none_or(|it| *it == report.memory), "memory", json(&report.memory)),
+        ];
+        let wrong = wrong.into_iter().find(|(holds, ..)| !holds);
+        wrong.map_or(Ok(()), |(_, name, told)| Err(format!("{name}: the guard says {told}")))
+    }
+}
+
+/// Each with at least what is expected of it; nothing expected: any.
+fn agree(told: &[Value], expected: Option<&Vec<Value>>) -> bool {
+    let includes = |told: &Value, expected: &Value| match expected.as_object() {
+        Some(names) => names.iter().all(|(name, value)| told.get(name) == Some(value)),
+        None => told == expected,
+    };
+    expected
+        .is_none_or(|expected| told.len() == expected.len() && told.iter().zip(expected).all(|(told, expected)| includes(told, expected)))
+}
+
+/// As it is written: a score of 0.9 is that, and not the double nearest to its float.
+fn value(it: &impl serde::Serialize) -> Value {
+    serde_json::from_str(&json(it)).expect("it was JSON")
+}
+
 fn json(it: &impl serde::Serialize) -> String {
-    serde_json::to_string(it).expect("verdicts and findings have no maps")
+    serde_json::to_string(it).expect("what guards say has no maps")
 }
 
 fn input(stage: Stage, input: &Value) -> Result<Input, String> {
@@ -135,7 +197,11 @@ fn input(stage: Stage, input: &Value) -> Result<Input, String> {
     let messages = body.messages.into_iter().map(WireMessage::message).collect::<Result<_, _>>()?;
     let metadata = body.metadata.into_iter().map(|(key, value)| Label { key, value }).collect();
     let tools = body.tools.into_iter().map(|it| it.function.tool()).collect();
-    Ok(Input { metadata, tools, ..Input::of_messages(stage, messages) })
+    let labels = body.labels.into_iter().map(|it| Label { key: it.key, value: it.value }).collect();
+    let principal = body.principal.map(|it| Principal { id: it.id, teams: it.teams, roles: it.roles });
+    let empty = Input::of_messages(stage, messages);
+    let principal = principal.unwrap_or_else(|| empty.principal.clone());
+    Ok(Input { metadata, tools, labels, principal, memory: body.memory, time: body.time, model: body.model, ..empty })
 }
 
 #[derive(Deserialize)]
@@ -146,6 +212,36 @@ struct Body {
     tools: Vec<WireTool>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    /// Model parameters reach a guard in `context`, which natively is empty.
+    #[serde(default, rename = "params")]
+    _params: Value,
+    #[serde(default)]
+    memory: Option<String>,
+    #[serde(default)]
+    labels: Vec<WireLabel>,
+    #[serde(default)]
+    principal: Option<WirePrincipal>,
+    #[serde(default)]
+    time: u64,
+    #[serde(default)]
+    model: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireLabel {
+    key: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WirePrincipal {
+    id: String,
+    #[serde(default)]
+    teams: Vec<String>,
+    #[serde(default)]
+    roles: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -250,7 +346,6 @@ fn part(json: &Value) -> Result<Part, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Report;
 
     struct Word(String);
 
@@ -292,6 +387,13 @@ mod tests {
             ("{name: n, settings: {word: bad}, input: oh bad, expect: {verdict: sanitize, findings: []}}".into(), Err(r#""start":3"#)),
             (r#"{name: n, settings: {word: bad}, stage: tool_call, input: bad, expect: {verdict: {sanitize: [{at: {arguments: {message: 0, call: 0}}, start: 0, end: 3, text: "*"}]}}}"#.into(), Ok(())),
             ("{name: n, settings: {word: bad}, input: bad, expect: {verdict: {block: x}}}".into(), Err("sanitize")),
+            ("{name: n, settings: {word: bad}, input: oh bad, expect: {findings: [{rule: word, start: 3}], edits: [{end: 6, text: \"*\"}], labels: [], memory: null}}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, input: oh bad, expect: {findings: [{rule: word, start: 4}]}}".into(), Err("findings")),
+            ("{name: n, settings: {word: bad}, input: oh bad, expect: {memory: x}}".into(), Err("memory: the guard says null")),
+            ("{name: n, settings: {word: bad}, input: oh bad, expect: {reason: x}}".into(), Err("reason")),
+            ("{name: n, input: bad, expect: {error: word}}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, input: oh, expect: {error: word}}".into(), Err("allow")),
+            ("{name: n, settings: {word: bad}, input: {messages: [], memory: m, labels: [{key: k, value: v}], principal: {id: p}, time: 7}, expect: {verdict: allow}}".into(), Ok(())),
             ("{name: n, input: bad, expect: {verdict: allow}}".into(), Err("word")),
             ("{name: n, settings: {word: bad}, stage: egress, input: bad, expect: {verdict: allow}}".into(), Err("not asked at \"egress\"")),
             (r#"{name: n, settings: {word: bad}, input: {messages: [{role: user, contents: x}]}, expect: {verdict: allow}}"#.into(), Err("contents")),

@@ -191,6 +191,10 @@ impl Suite {
 const OFFSETS: &str = "Offsets count bytes of UTF-8: convert from your language's own indices (UTF-16 units, code points), and lower-case with care: \
                        it may change the length.";
 
+/// Something for guards that look for what no setting names.
+const LETTERS: &str =
+    "The quick brown fox jumps over the lazy dog; SPHINX OF BLACK QUARTZ, JUDGE MY VOW! 0123456789 ana@example.com sk-1234";
+
 /// What a guard is asked about: a text, or whole content.
 enum Said {
     Text(String),
@@ -304,7 +308,7 @@ impl Probe<'_> {
 
     async fn streams(&self) -> Result<(), String> {
         let mut dice = Dice::new(1);
-        let texts: Vec<String> = self.words.iter().cloned().chain(["Nothing here.".into(), self.some_words()]).collect();
+        let texts: Vec<String> = self.words.iter().cloned().chain([LETTERS.into(), self.some_words()]).collect();
         for _ in 0..STREAMS {
             let text = dice.text(&texts);
             let pieces = dice.cut(&text);
