@@ -228,7 +228,11 @@ mod tests {
 
     #[test]
     fn a_histogram_has_a_line_for_each_doubling() {
-        insta::assert_snapshot!(times(&[5, 6, 7, 8, 9, 1000]).histogram(), @"");
+        insta::assert_snapshot!(times(&[5, 6, 7, 8, 9, 1000]).histogram(), @r"
+          4.0 µs … 8.0 µs    ████████████████████████████████████████ 3
+          8.0 µs … 16.0 µs   ███████████████████████████ 2
+          512 µs … 1.02 ms   ██████████████ 1
+        ");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod program;
+mod streams;
 
 use aegis_core::*;
 use aegis_wasm::*;
