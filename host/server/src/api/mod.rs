@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub(crate) type Shared = Arc<App>;
 
 /// Every path of the API with its methods. `/openapi.json` describes exactly these.
-fn table() -> [(&'static str, MethodRouter<Shared>); 14] {
+fn table() -> [(&'static str, MethodRouter<Shared>); 15] {
     [
         ("/v1/runs", post(runs::submit).get(runs::list)),
         ("/v1/runs/{id}", get(runs::fetch)),
