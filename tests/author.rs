@@ -54,7 +54,7 @@ fn a_new_guard_is_a_folder_with_its_sdk_and_the_next_commands() {
     let dir = folder();
     let output = run(dir.path(), &["guard", "new", "my-guard", "--lang", "rust"]);
     let told = text(&output.stdout);
-    for command in ["aegis guard build my-guard", "aegis guard test my-guard", "aegis dev --guard my-guard=my_guard.wasm"] {
+    for command in ["aegis guard build my-guard", "aegis guard test my-guard", "aegis dev --guard my-guard=my-guard.wasm"] {
         assert!(told.contains(command), "{command} is missing:\n{told}");
     }
     for file in ["Cargo.toml", "README.md", ".gitignore", "cases/first.yaml", ".aegis/rust/src/lib.rs"] {

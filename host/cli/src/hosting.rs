@@ -55,7 +55,7 @@ impl FromStr for NamedGuard {
     fn from_str(text: &str) -> Result<NamedGuard, &'static str> {
         match text.split_once('=') {
             Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(NamedGuard { name: name.into(), path: path.into() }),
-            _ => Err("write NAME=PATH, for example no-secrets=no_secrets.wasm"),
+            _ => Err("write NAME=PATH, for example no-secrets=no-secrets.wasm"),
         }
     }
 }

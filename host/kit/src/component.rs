@@ -58,8 +58,30 @@ fn inspect(module: &[u8]) -> wasmparser::Result<Core> {
     Ok(core)
 }
 
+/// Names and debug information are for debuggers: nobody debugs in a sandbox, and paths of the building machine are among them.
+fn is_for_debuggers(name: &str) -> bool {
+    name == "name" || name.starts_with(".debug") || name == "sourceMappingURL" || name == "external_debug_info"
+}
+
+/// The module without what is for debuggers; all else byte for byte.
+fn stripped(module: &[u8]) -> wasmparser::Result<Vec<u8>> {
+    let mut out = module.get(..8).unwrap_or_default().to_owned();
+    let mut at = out.len();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload?;
+        let Some((_, range)) = payload.as_section() else { continue };
+        // With the section's own header, which stands before what is in it.
+        let whole = module.get(at..range.end).unwrap_or_default();
+        at = range.end;
+        if !matches!(&payload, Payload::CustomSection(it) if is_for_debuggers(it.name())) {
+            out.extend_from_slice(whole);
+        }
+    }
+    Ok(out)
+}
+
 fn encode(module: &[u8], core: &Core) -> Result<Vec<u8>, KitError> {
-    let mut module = module.to_owned();
+    let mut module = stripped(module).map_err(|error| KitError::NotWasm(error.to_string()))?;
     if !core.typed {
         let (resolve, world) = contract(&core.exports);
         let embedded = wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8);
@@ -141,6 +163,21 @@ mod tests {
         assert!(built.core_size.is_some() && built.imports.is_empty() && Parser::is_component(&built.component));
         let again = from_bytes(&built.component).unwrap();
         assert_eq!((again.component, again.sha256, again.core_size), (built.component, built.sha256, None));
+    }
+
+    #[test]
+    fn what_is_for_debuggers_is_left_out_and_nothing_else() {
+        let custom = |name: &str| format!(r#"(@custom "{name}" "/home/somebody/guard.c")"#);
+        let with = |names: &[&str]| {
+            let sections: String = names.iter().map(|it| custom(it)).collect();
+            wat::parse_str(GUARD.strip_suffix(')').unwrap().to_owned() + &sections + ")").unwrap()
+        };
+        let bare = wat::parse_str(GUARD).unwrap();
+        assert_eq!(stripped(&bare).unwrap(), bare);
+        assert_eq!(stripped(&with(&[".debug_line", "sourceMappingURL", "external_debug_info"])).unwrap(), bare);
+        assert_eq!(stripped(&with(&["producers2"])).unwrap(), with(&["producers2"]));
+        let named = wat::parse_str(GUARD.replace("(memory (export", "(memory $my_memory (export")).unwrap();
+        assert!(named.len() > bare.len() && stripped(&named).unwrap() == bare);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 when the component was written and keeps to the contract, 1 when not, 2 for wrong usage.")]
 pub(crate) struct Build {
     /// A guard's folder, or a file with a core module or a component: .wasm or .wat
     #[arg(value_name = "DIR|FILE")]
@@ -43,13 +44,13 @@ impl Build {
     }
 }
 
-/// `guards/no-secrets` and `no-secrets.wat` make `no_secrets.wasm`, as cargo names it.
+/// `guards/no-secrets` and `no-secrets.wat` make `no-secrets.wasm`, in this folder.
 fn by_itself(path: &Path) -> Result<PathBuf, Failure> {
     let wrong = |why: &dyn std::fmt::Display| Failure::new(Code::CLI_FILE, format!("{}: {why}", path.display()));
     let whole = fs::canonicalize(path).map_err(|error| wrong(&error))?;
     let name = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
-    let name = name.ok_or_else(|| wrong(&"it has no name: say where the component goes with -o"))?.to_string_lossy().replace('-', "_");
-    Ok(PathBuf::from(name).with_extension("wasm"))
+    let name = name.ok_or_else(|| wrong(&"it has no name: say where the component goes with -o"))?.to_string_lossy().into_owned();
+    Ok(PathBuf::from(name + ".wasm"))
 }
 
 /// Whole or not at all: a server may be loading the file that stands there.
@@ -69,8 +70,8 @@ mod tests {
         let (guard, file) = (folder.path().join("no-secrets"), folder.path().join("a-b.wat"));
         fs::create_dir(&guard).unwrap();
         fs::write(&file, "").unwrap();
-        assert_eq!(by_itself(&guard).unwrap(), Path::new("no_secrets.wasm"));
-        assert_eq!(by_itself(&file).unwrap(), Path::new("a_b.wasm"));
+        assert_eq!(by_itself(&guard).unwrap(), Path::new("no-secrets.wasm"));
+        assert_eq!(by_itself(&file).unwrap(), Path::new("a-b.wasm"));
         assert_eq!(by_itself(Path::new("/")).unwrap_err().code, Code::CLI_FILE.id);
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 for a guard, 1 for anything else, 2 for wrong usage.")]
 pub(crate) struct Inspect {
     /// The guard's component
     #[arg(value_name = "F")]

@@ -9,6 +9,7 @@ use std::io::{BufRead, Write, stderr, stdin};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 when the folder is there, 1 when nothing was written, 2 for wrong usage.")]
 pub(crate) struct New {
     /// The guard's name, or a path that ends with it; the folder must not be there yet
     #[arg(value_name = "NAME")]
@@ -29,7 +30,7 @@ impl New {
         let folder = self.folder.display();
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
         let files: Vec<String> = written.iter().map(|it| it.display().to_string()).collect();
-        let component = format!("{}.wasm", name.replace('-', "_"));
+        let component = format!("{name}.wasm");
         format!(
             "{folder}: a guard in {language} ({})\n\nNext:\n\n  aegis guard build {folder}{:pad$}  # makes {component}\n  \
              aegis guard test {folder}{:pad$}   # builds it and runs its cases: one fails on purpose\n  \

@@ -25,7 +25,7 @@ struct Cost {
 }
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true))]
+#[command(group = clap::ArgGroup::new("what").required(true), after_help = "Exit status: 0 when the guard judged, whatever it said (with --expect: when it said that), 1 when it failed, 2 for wrong usage.")]
 pub(crate) struct Run {
     /// The guard's component
     #[arg(value_name = "F")]

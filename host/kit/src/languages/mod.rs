@@ -155,6 +155,12 @@ mod tests {
                 assert!(template.contains(&needed), "{language}: no {needed} in {template:?}");
             }
             assert!(template.iter().any(|it| it.starts_with("cases/")), "{language}: {template:?}");
+            let (_, readme) = sdk::below(&format!("{}/template", language.name())).find(|(name, _)| *name == "README.md").unwrap();
+            let readme = std::str::from_utf8(readme).unwrap();
+            assert!(
+                readme.contains("{{name}}.wasm") && !readme.contains("{{snake}}.wasm"),
+                "{language}: its component is named as the folder is"
+            );
         }
         let error = "cobol".parse::<Language>().unwrap_err().to_string();
         assert!(error.contains("cobol") && error.contains("rust"), "{error}");
