@@ -46,13 +46,15 @@ pub struct Ending {
 }
 
 type Answer<T> = (Result<T, String>,);
+type Push<'a> = TypedFunc<(&'a str,), Answer<Step>>;
+type Close = TypedFunc<(), Answer<RawEnding>>;
 
 /// A reply on its way through a guard. Holds one place of the sandbox.
 pub struct Stream<'a> {
     loaded: &'a LoadedGuard,
     store: Store<State>,
-    push: TypedFunc<(&'a str,), Answer<Step>>,
-    close: TypedFunc<(), Answer<RawEnding>>,
+    push: Push<'a>,
+    close: Close,
     _place: SemaphorePermit<'a>,
 }
 
@@ -83,7 +85,7 @@ impl LoadedGuard {
         store: &mut Store<State>,
         input: scanner::Input<'_>,
         moment: Moment,
-    ) -> wasmtime::Result<Result<(TypedFunc<(&'a str,), Answer<Step>>, TypedFunc<(), Answer<RawEnding>>), String>> {
+    ) -> wasmtime::Result<Result<(Push<'a>, Close), String>> {
         let instance = self.ready.pre.instance_pre().instantiate_async(&mut *store).await?;
         if let Start::Configure { settings, .. } = &self.start {
             let guard = Guard::new(&mut *store, &instance)?;

@@ -292,7 +292,7 @@ fn lines(text: &str, changes: &[(usize, Map<String, Value>)]) -> Result<String, 
     let mut cases = text
         .lines()
         .filter(|it| !it.trim().is_empty())
-        .map(|it| serde_json::from_str(it))
+        .map(serde_json::from_str)
         .collect::<Result<Vec<Value>, _>>()
         .map_err(|it| it.to_string())?;
     for (number, expect) in changes {
