@@ -6,7 +6,7 @@ use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
 use wit_parser::{Resolve, WorldId, WorldKey};
 
 /// The contract, so that the binary needs no file beside it.
-const WIT: &str = include_str!("../../../wit/guard.wit");
+pub(crate) const WIT: &str = include_str!("../../../wit/guard.wit");
 const SCANNER: &str = "aegis:guard/scanner@";
 const STREAM_SCANNER: &str = "aegis:guard/stream-scanner@";
 /// Takes the place of a system for modules that were compiled for one.

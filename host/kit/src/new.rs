@@ -17,7 +17,7 @@ pub fn guard(folder: &Path, language: Language) -> Result<Vec<PathBuf>, KitError
         sdk::write(&folder.join(&file), &text.unwrap_or_else(|_| bytes.to_vec()))?;
         written.push(file);
     }
-    sdk::unpack(language.name(), &folder.join(".aegis").join(language.name()))?;
+    sdk::unpack(language.sdk(), &folder.join(".aegis").join(language.sdk()))?;
     Ok(written)
 }
 

@@ -11,10 +11,10 @@ pub(crate) fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'stati
     FILES.iter().filter_map(move |(name, bytes)| Some((name.strip_prefix(folder)?.strip_prefix('/')?, *bytes)))
 }
 
-/// A language's SDK without its template, below `folder`: each file is written only where it is not there or another one, so that tools which
+/// A language's SDK without its template and tests, below `folder`: each file is written only where it is not there or another one, so that tools which
 /// look at times have nothing to do. Files that an earlier version wrote and this one does not have are taken away.
 pub(crate) fn unpack(language: &str, folder: &Path) -> Result<(), KitError> {
-    let files: Vec<_> = below(language).filter(|(name, _)| !name.starts_with("template/")).collect();
+    let files: Vec<_> = below(language).filter(|(name, _)| !name.starts_with("template/") && !name.starts_with("tests/")).collect();
     for (name, bytes) in &files {
         let path = folder.join(name);
         if fs::read(&path).is_ok_and(|there| there == *bytes) {

@@ -18,7 +18,7 @@ pub(crate) struct Tool {
     pub(crate) module: Option<&'static str>,
     /// What makes it print its version.
     pub(crate) version: &'static [&'static str],
-    /// The oldest that is known to work.
+    /// The oldest that is known to work; zeros for a tool that does not tell its version.
     pub(crate) least: [u32; 3],
     /// A command that installs it.
     pub(crate) install: &'static str,
@@ -36,7 +36,7 @@ impl Tool {
     pub(crate) fn find(&self, folder: &Path) -> Result<Found, KitError> {
         let mut found = "not found".to_owned();
         for words in self.candidates(folder) {
-            match version_of(&words, self.version) {
+            match answer(&words, self.version).map(|it| read_version(&it).unwrap_or_default()) {
                 Some(version) if version >= self.least => return Ok(Found { words, version }),
                 Some(version) => found = format!("found {}", dotted(version)),
                 None => {}
@@ -96,13 +96,14 @@ fn failed(command: &Command, status: std::process::ExitStatus) -> KitError {
     KitError::Tool { tool: tool.file_name().unwrap_or(OsStr::new("the tool")).to_string_lossy().into_owned(), status }
 }
 
-/// The first number with a dot in what it prints; `None` where it is not there, refuses, or names none.
-fn version_of(words: &[OsString], question: &[&str]) -> Option<[u32; 3]> {
+/// What it prints; `None` where it is not there, or refuses.
+fn answer(words: &[OsString], question: &[&str]) -> Option<String> {
     let output = Command::new(words.first()?).args(&words[1..]).args(question).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { read_version(&text) } else { None }
+    output.status.success().then_some(text)
 }
 
+/// The first number with a dot in it.
 fn read_version(text: &str) -> Option<[u32; 3]> {
     let words = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|it| it.trim_matches('.'));
     let numbers = words.filter(|it| it.contains('.')).find_map(|it| it.split('.').map(|it| it.parse().ok()).collect::<Option<Vec<u32>>>());

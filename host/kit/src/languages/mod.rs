@@ -1,7 +1,11 @@
 //! The languages that guards are written in: one file each. A language that is not here is none less welcome: whatever made a core module or a
 //! component, `aegis guard build FILE.wasm` takes it.
 
+mod assemblyscript;
+mod javascript;
+mod python;
 mod rust;
+mod typescript;
 
 use crate::{KitError, sdk};
 use std::fmt;
@@ -13,6 +17,14 @@ use std::str::FromStr;
 pub enum Language {
     /// Compiled by cargo.
     Rust,
+    /// Made by componentize-qjs.
+    JavaScript,
+    /// Checked by tsc, then as JavaScript.
+    TypeScript,
+    /// Made by componentize-py.
+    Python,
+    /// Compiled by asc.
+    AssemblyScript,
 }
 
 /// What a language brings along. Its SDK is `sdk/NAME/` of the repository, its template `sdk/NAME/template/`.
@@ -29,11 +41,15 @@ pub(crate) struct Kit {
 
 impl Language {
     /// All there are.
-    pub const ALL: &[Language] = &[Language::Rust];
+    pub const ALL: &[Language] = &[Language::Rust, Language::JavaScript, Language::TypeScript, Language::Python, Language::AssemblyScript];
 
     fn kit(self) -> &'static Kit {
         match self {
             Language::Rust => &rust::KIT,
+            Language::JavaScript => &javascript::KIT,
+            Language::TypeScript => &typescript::KIT,
+            Language::Python => &python::KIT,
+            Language::AssemblyScript => &assemblyscript::KIT,
         }
     }
 
@@ -45,6 +61,14 @@ impl Language {
     /// As people write it, such as `C++`.
     pub fn title(self) -> &'static str {
         self.kit().title
+    }
+
+    /// The folder of its SDK below `sdk/`: TypeScript's is JavaScript's.
+    pub(crate) fn sdk(self) -> &'static str {
+        match self {
+            Language::TypeScript => "javascript",
+            other => other.name(),
+        }
     }
 
     /// The language of a folder, from the names of its files.
@@ -119,8 +143,8 @@ pub(crate) struct Project {
 impl Project {
     /// Where the SDK stands in the folder: `.aegis/NAME`, unpacked and as this binary has it.
     pub(crate) fn sdk(&self) -> Result<PathBuf, KitError> {
-        let sdk = self.folder.join(".aegis").join(self.language.name());
-        sdk::unpack(self.language.name(), &sdk)?;
+        let sdk = self.folder.join(".aegis").join(self.language.sdk());
+        sdk::unpack(self.language.sdk(), &sdk)?;
         Ok(sdk)
     }
 
@@ -139,6 +163,23 @@ impl Project {
     /// Whether this file of the folder says so.
     pub(crate) fn says(&self, file: &str, word: &str) -> bool {
         std::fs::read_to_string(self.folder.join(file)).is_ok_and(|it| it.contains(word))
+    }
+
+    /// The guard's own file, by its name in the folder: `guard.ENDING`, or the only one with one of these endings (tests and types not counted).
+    pub(crate) fn source(&self, endings: &[&str]) -> Result<String, KitError> {
+        let failed = |source| KitError::Read { path: self.folder.clone(), source };
+        let names = std::fs::read_dir(&self.folder).map_err(failed)?.flatten().map(|it| it.file_name().to_string_lossy().into_owned());
+        let ours = |name: &String| {
+            let stem = endings.iter().find_map(|it| name.strip_suffix(it));
+            stem.is_some_and(|it| !it.starts_with(['.', '_']) && !it.starts_with("test_") && !it.contains('.'))
+        };
+        let mut sources: Vec<String> = names.filter(ours).collect();
+        sources.sort();
+        let guard = sources.iter().find(|it| endings.iter().any(|ending| **it == format!("guard{ending}")));
+        match (guard, &sources[..]) {
+            (Some(one), _) | (None, [one]) => Ok(one.clone()),
+            _ => Err(KitError::Source(format!("{}: which file is the guard? Call it guard{}", self.folder.display(), endings[0]))),
+        }
     }
 }
 

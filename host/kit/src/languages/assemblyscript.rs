@@ -1,0 +1,66 @@
+//! From an AssemblyScript guard's folder to a core module, by asc. It writes no export with a name such as the contract has, so those are put
+//! into its text.
+
+use super::{Kit, Project};
+use crate::tools::{Tool, run};
+use crate::{KitError, read, sdk};
+
+pub(crate) const KIT: Kit =
+    Kit { name: "assemblyscript", title: "AssemblyScript", recognises: |names| names.has("asconfig.json") && names.ends(&[".ts"]), build };
+
+const ASC: Tool = Tool {
+    name: "asc",
+    variable: "ASC",
+    programs: &["asc"],
+    module: None,
+    version: &["--version"],
+    least: [0, 28, 0],
+    install: "npm install --save-dev assemblyscript@0.28.20",
+};
+
+fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError> {
+    let asc = ASC.find(&project.folder)?;
+    let source = project.source(&[".ts"])?;
+    project.sdk()?;
+    let scratch = project.scratch()?;
+    sdk::write(&scratch.join("entry.ts"), entry(source.trim_end_matches(".ts")).as_bytes())?;
+    progress("compiling with asc");
+    let mut command = asc.command(&project.folder);
+    command.args([".aegis/build/entry.ts", "--path", ".aegis/assemblyscript", "--textFile", ".aegis/build/guard.wat"]);
+    // Nothing is freed: an instance lives for one scan. Nothing is imported: an abort is a trap.
+    command.args(["--runtime", "stub", "--use", "abort=", "-O3", "--shrinkLevel", "1"]);
+    run(command)?;
+    Ok(renamed(&String::from_utf8_lossy(&read(&scratch.join("guard.wat"))?)))
+}
+
+/// With the contract's names, as bytes of the text format.
+fn renamed(module: &str) -> Vec<u8> {
+    let name = |text: String, it| text.replacen(&format!("(export \"{it}\""), &format!("(export \"aegis:guard/scanner@0.1.0#{it}\""), 1);
+    ["describe", "configure", "scan"].into_iter().fold(module.to_owned(), name).into_bytes()
+}
+
+fn entry(module: &str) -> String {
+    format!(
+        "import * as component from \"aegis-guard/component\";
+import {{ guard }} from \"../../{module}\";
+
+export function describe(): usize {{ return component.describe(guard); }}
+export function configure(at: usize, length: usize): usize {{ return component.configure(guard, at, length); }}
+export function scan(at: usize): usize {{ return component.scan(guard, at); }}
+export function cabi_realloc(old: usize, oldSize: usize, align: usize, size: usize): usize {{ return component.realloc(old, size); }}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exports_are_renamed() {
+        let text = r#"(module (export "scan" (func $scan)) (export "memory" (memory $0)) (data "(export \"scan\""))"#;
+        let expected =
+            r#"(module (export "aegis:guard/scanner@0.1.0#scan" (func $scan)) (export "memory" (memory $0)) (data "(export \"scan\""))"#;
+        assert_eq!(String::from_utf8(renamed(text)).unwrap(), expected);
+    }
+}

@@ -1,0 +1,90 @@
+// From the contract's types to the kit's and back: what the component exports.
+
+import type * as contract from "./contract.ts";
+import { Ready, told } from "./guard.ts";
+import { Input, stages, type Message, type Stage } from "./input.ts";
+import { close } from "./sandbox.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** What the contract asks for, from what a guard's module exports as default. */
+export function scannerOf(exported: unknown): contract.Scanner {
+  const ready = new Ready(exported);
+  return {
+    describe: () => manifest(ready),
+    configure: (settings) => {
+      close();
+      orText(() => ready.configure(settings));
+    },
+    scan: (input) => orText(() => judged(ready, input)),
+  };
+}
+
+/** A thrown text is the contract's error; anything else would be a trap. */
+function orText<T>(step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw told(error);
+  }
+}
+
+function manifest(ready: Ready): contract.Manifest {
+  const it = ready.guard;
+  return {
+    name: it.name,
+    version: it.version ?? "0.1.0",
+    description: it.description ?? "",
+    stages: (it.stages ?? stages).map((stage) => stage.replace("_", "-") as contract.Stage),
+    streaming: "none",
+    scope: it.scope ?? "conversation",
+    settingsSchema: ready.schema,
+    notes: Object.entries(it.notes ?? {}).map(([key, value]) => ({ key, value })),
+  };
+}
+
+function judged(ready: Ready, input: contract.Input): contract.Report {
+  const ours = inputOf(input);
+  const verdict = ready.scan(ours);
+  return { verdict: verdict.verdict, findings: findingsOf(verdict), labels: [...verdict.labels], memory: memoryOf(ours, input) };
+}
+
+function inputOf(input: contract.Input): Input {
+  const { memory, metadata, context, labels, messages, stage, time, ...rest } = input;
+  return new Input({
+    ...rest,
+    stage: stage.replace("-", "_") as Stage,
+    time: Number(time),
+    metadata: byName(metadata),
+    context: byName(context),
+    labels: byName(labels),
+    messages: messages.map(messageOf),
+    state: stateOf(memory),
+  });
+}
+
+const byName = (labels: contract.Label[]): Record<string, string> => Object.fromEntries(labels.map((it) => [it.key, it.value]));
+
+function messageOf(message: contract.Message): Message {
+  const { name, toolCallId, ...rest } = message;
+  const content = message.parts.flatMap((it) => (it.tag === "text" ? [it.val] : [])).join("\n");
+  return { ...rest, content, ...(name != null && { name }), ...(toolCallId != null && { toolCallId }) };
+}
+
+function stateOf(memory: string | null | undefined): Record<string, unknown> {
+  if (memory == null) return {};
+  const state: unknown = JSON.parse(memory);
+  if (typeof state !== "object" || state === null || Array.isArray(state)) throw "the state that was kept is no object";
+  return state as Record<string, unknown>;
+}
+
+function memoryOf(ours: Input, input: contract.Input): string | undefined {
+  // Also an emptied one: what is not handed back stays as it was.
+  return Object.keys(ours.state).length > 0 || input.memory != null ? JSON.stringify(ours.state) : undefined;
+}
+
+function findingsOf(verdict: Verdict): contract.Finding[] {
+  for (const it of verdict.findings)
+    if (typeof it?.rule !== "string" || typeof it.at?.tag !== "string")
+      throw `${JSON.stringify(it)} is no finding: let input.find, Text.find or Text.finding make them`;
+  return [...verdict.findings];
+}
