@@ -647,8 +647,9 @@ static aegis_text configure(json settings) {
     if (mistake.len) return mistake;
     const char *refusal = aegis_this_guard.configured ? aegis_this_guard.configured() : NULL;
     if (refusal) return aegis_text_of(refusal);
+    const char *const *samples = aegis_this_guard.warm_up ? aegis_this_guard.warm_up() : NULL;
     keep();
-    for (const char *const *it = aegis_this_guard.warm_up; it && *it; it++)
+    for (const char *const *it = samples; it && *it; it++)
         if ((mistake = warm_up(*it)).len) return mistake;
     configured = true;
     return (aegis_text){0};

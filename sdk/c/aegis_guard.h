@@ -140,8 +140,9 @@ typedef struct {
     void (*scan)(const aegis_input *input, aegis_report *report);
     /* Once the settings are read: what is dear happens here. NULL, or why they are refused. May be left out. */
     const char *(*configured)(void);
-    /* Texts like those of the traffic, ending with NULL, scanned at load so that whatever fills lazily is full when the first real text comes. */
-    const char *const *warm_up;
+    /* Texts like those of the traffic, ending with NULL, scanned at load so that whatever fills lazily is full when the first real text comes.
+     * May be left out. */
+    const char *const *(*warm_up)(void);
 } aegis_guard;
 
 /* Once in a guard, at the top level. */
