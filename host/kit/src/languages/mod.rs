@@ -2,10 +2,17 @@
 //! component, `aegis guard build FILE.wasm` takes it.
 
 mod assemblyscript;
+mod c;
+mod clang;
+mod cpp;
+mod go;
 mod javascript;
+mod nim;
 mod python;
 mod rust;
 mod typescript;
+mod wat;
+mod zig;
 
 use crate::{KitError, sdk};
 use std::fmt;
@@ -17,14 +24,26 @@ use std::str::FromStr;
 pub enum Language {
     /// Compiled by cargo.
     Rust,
+    /// Compiled by zig or clang.
+    C,
+    /// Compiled by zig or clang.
+    Cpp,
+    /// Compiled by go.
+    Go,
     /// Made by componentize-qjs.
     JavaScript,
     /// Checked by tsc, then as JavaScript.
     TypeScript,
     /// Made by componentize-py.
     Python,
+    /// Compiled by zig.
+    Zig,
     /// Compiled by asc.
     AssemblyScript,
+    /// Compiled by nim, and then by zig or clang.
+    Nim,
+    /// Written by hand.
+    Wat,
 }
 
 /// What a language brings along. Its SDK is `sdk/NAME/` of the repository, its template `sdk/NAME/template/`.
@@ -41,15 +60,33 @@ pub(crate) struct Kit {
 
 impl Language {
     /// All there are.
-    pub const ALL: &[Language] = &[Language::Rust, Language::JavaScript, Language::TypeScript, Language::Python, Language::AssemblyScript];
+    pub const ALL: &[Language] = &[
+        Language::Rust,
+        Language::C,
+        Language::Cpp,
+        Language::Go,
+        Language::JavaScript,
+        Language::TypeScript,
+        Language::Python,
+        Language::Zig,
+        Language::AssemblyScript,
+        Language::Nim,
+        Language::Wat,
+    ];
 
     fn kit(self) -> &'static Kit {
         match self {
             Language::Rust => &rust::KIT,
+            Language::C => &c::KIT,
+            Language::Cpp => &cpp::KIT,
+            Language::Go => &go::KIT,
             Language::JavaScript => &javascript::KIT,
             Language::TypeScript => &typescript::KIT,
             Language::Python => &python::KIT,
+            Language::Zig => &zig::KIT,
             Language::AssemblyScript => &assemblyscript::KIT,
+            Language::Nim => &nim::KIT,
+            Language::Wat => &wat::KIT,
         }
     }
 
@@ -143,8 +180,13 @@ pub(crate) struct Project {
 impl Project {
     /// Where the SDK stands in the folder: `.aegis/NAME`, unpacked and as this binary has it.
     pub(crate) fn sdk(&self) -> Result<PathBuf, KitError> {
-        let sdk = self.folder.join(".aegis").join(self.language.sdk());
-        sdk::unpack(self.language.sdk(), &sdk)?;
+        self.sdk_of(self.language.sdk())
+    }
+
+    /// Another language's, for an SDK that stands on it.
+    pub(crate) fn sdk_of(&self, language: &str) -> Result<PathBuf, KitError> {
+        let sdk = self.folder.join(".aegis").join(language);
+        sdk::unpack(language, &sdk)?;
         Ok(sdk)
     }
 
@@ -180,6 +222,22 @@ impl Project {
             (Some(one), _) | (None, [one]) => Ok(one.clone()),
             _ => Err(KitError::Source(format!("{}: which file is the guard? Call it guard{}", self.folder.display(), endings[0]))),
         }
+    }
+
+    /// All files with one of these endings, in the folder and in its `src`, in an order that does not depend on the machine.
+    pub(crate) fn sources(&self, endings: &[&str]) -> Result<Vec<String>, KitError> {
+        let mut sources = Vec::new();
+        for below in ["", "src/"] {
+            let folder = self.folder.join(below);
+            match std::fs::read_dir(&folder) {
+                Ok(entries) => sources.extend(entries.flatten().map(|it| format!("{below}{}", it.file_name().to_string_lossy()))),
+                Err(_) if below == "src/" => {} // most have none
+                Err(source) => return Err(KitError::Read { path: folder, source }),
+            }
+        }
+        sources.retain(|name| endings.iter().any(|it| name.ends_with(it)));
+        sources.sort();
+        Ok(sources)
     }
 }
 
