@@ -84,7 +84,11 @@ function memoryOf(ours: Input, input: contract.Input): string | undefined {
 
 function findingsOf(verdict: Verdict): contract.Finding[] {
   for (const it of verdict.findings)
-    if (typeof it?.rule !== "string" || typeof it.at?.tag !== "string")
-      throw `${JSON.stringify(it)} is no finding: let input.find, Text.find or Text.finding make them`;
+    if (!isFinding(it)) throw `${JSON.stringify(it)} is no finding: let input.find, Text.find or Text.finding make them`;
   return [...verdict.findings];
+}
+
+function isFinding(it: contract.Finding): boolean {
+  const fits = typeof it?.rule === "string" && Number.isInteger(it.start) && Number.isInteger(it.end);
+  return fits && ["part", "arguments", "tool"].includes(it.at?.tag) && it.at.val !== undefined;
 }

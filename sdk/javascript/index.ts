@@ -22,7 +22,7 @@
 
 export { guard, type Guard } from "./guard.ts";
 export { Input, Text, type Message, type Stage } from "./input.ts";
-export { allow, block, mask, requireApproval, Verdict } from "./verdict.ts";
+export { allow, block, mask, requireApproval, type Verdict } from "./verdict.ts";
 export * as s from "./settings.ts";
 export type { Fields, Setting, Settings } from "./settings.ts";
 export type { Finding, Part, Place, Principal, Role, Tool, ToolCall } from "./contract.ts";

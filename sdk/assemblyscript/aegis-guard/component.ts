@@ -4,6 +4,7 @@ import { Guard } from "./guard";
 import { Finding, Input, Place, PlaceKind, Role, Stage } from "./input";
 import { Json, Kind as JsonKind, object, parse } from "./json";
 import { putList, putMap, putText, putTexts, zeroed } from "./memory";
+import "./nowhere";
 import { Settings } from "./settings";
 import { Edit, Kind, Verdict } from "./verdict";
 

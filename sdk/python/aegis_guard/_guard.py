@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import json
 import re
-import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +79,7 @@ class Guard:
             self._scan = self.start(self._configured)
         except ValueError as error:
             raise Refused(str(error)) from error
-        except Exception as error:
+        except BaseException as error:
             raise Refused(_told(error)) from error
         self._warm()
 
@@ -104,7 +103,7 @@ class Guard:
             verdict = scan(**{name: offered[name] for name in inspect.signature(scan).parameters if name in offered})
             if inspect.iscoroutine(verdict):
                 verdict = _driven(verdict)
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: it is no verdict either
             raise Refused(_told(error)) from error
         if not isinstance(verdict, Verdict):
             raise Refused(f"{self.name} returned {verdict!r}: return a verdict, such as allow() or block(\"why\")")
@@ -202,8 +201,13 @@ def _driven(coroutine: Any) -> Any:
     raise RuntimeError("it awaits something that is not there yet: in a guard there is no event loop, no timer and no network to wait for")
 
 
-def _told(error: Exception) -> str:
-    """The exception on one line, with the last line of the guard's own code that it came through."""
-    text = traceback.format_exception_only(error)[-1].strip()
-    frames = [it for it in traceback.extract_tb(error.__traceback__) if "aegis_guard" not in it.filename]
-    return f"{text} ({frames[-1].filename.rsplit('/', 1)[-1]}, line {frames[-1].lineno})" if frames else text
+def _told(error: BaseException) -> str:
+    """The exception on one line, with the last line of the guard's own code that it came through. Without `traceback`, which reads sources."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    at, place = error.__traceback__, ""
+    while at is not None:
+        path = at.tb_frame.f_code.co_filename
+        if "aegis_guard" not in path and not path.startswith(("/python/", "<")):
+            place = f" ({path.rsplit('/', 1)[-1]}, line {at.tb_lineno})"
+        at = at.tb_next
+    return text + place

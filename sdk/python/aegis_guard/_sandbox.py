@@ -21,7 +21,7 @@ _MISSING = (
 )
 
 #: What the standard library imports only when it is needed, and guards do need.
-_LATER = ("_strptime", "encodings.ascii", "encodings.latin_1", "encodings.utf_16", "encodings.idna", "encodings.punycode", "unicodedata", "traceback")
+_LATER = ("_strptime", "encodings.ascii", "encodings.latin_1", "encodings.utf_16", "encodings.idna", "encodings.punycode", "unicodedata")
 
 
 class _Nowhere:

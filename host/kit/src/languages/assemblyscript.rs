@@ -27,10 +27,27 @@ fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, K
     progress("compiling with asc");
     let mut command = asc.command(&project.folder);
     command.args([".aegis/build/entry.ts", "--path", ".aegis/assemblyscript", "--textFile", ".aegis/build/guard.wat"]);
-    // Nothing is freed: an instance lives for one scan. Nothing is imported: an abort is a trap.
+    // Nothing is freed: an instance lives for one scan. Nothing is imported: an abort is a trap, and what is printed goes nowhere.
     command.args(["--runtime", "stub", "--use", "abort=", "-O3", "--shrinkLevel", "1"]);
+    for name in ["trace", "console"] {
+        command.arg("--use").arg(format!("{name}=~lib/aegis-guard/nowhere/{name}"));
+    }
     run(command)?;
-    Ok(renamed(&String::from_utf8_lossy(&read(&scratch.join("guard.wat"))?)))
+    let module = read(&scratch.join("guard.wat"))?;
+    let module = String::from_utf8_lossy(&module);
+    match imported(&module) {
+        None => Ok(renamed(&module)),
+        Some(name) => {
+            Err(KitError::Source(format!("{source} needs {name} from outside: a guard has no clock, no randomness and no system")))
+        }
+    }
+}
+
+/// The first thing that the module imports, such as `env.seed`.
+fn imported(module: &str) -> Option<String> {
+    let line = module.lines().find_map(|it| it.trim_start().strip_prefix("(import \""))?;
+    let mut quoted = line.split('"');
+    Some(format!("{}.{}", quoted.next()?, quoted.nth(1)?))
 }
 
 /// With the contract's names, as bytes of the text format.
@@ -55,6 +72,12 @@ export function cabi_realloc(old: usize, oldSize: usize, align: usize, size: usi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_imported_is_named() {
+        assert_eq!(imported("(module\n (import \"env\" \"seed\" (func))\n)").as_deref(), Some("env.seed"));
+        assert_eq!(imported("(module (data \"(import\"))"), None);
+    }
 
     #[test]
     fn only_the_exports_are_renamed() {

@@ -1,0 +1,43 @@
+// Does what the text says: each word is a way to misbehave that JavaScript knows.
+import { allow, block, guard } from "aegis-guard";
+
+let seen = 0;
+const deeper = (n) => deeper(n + 1) + 1;
+
+const deeds = {
+  spin() {
+    for (;;);
+  },
+  allocate() {
+    for (const kept = []; ; ) kept.push(new Uint8Array(1 << 20).fill(1));
+  },
+  recurse: () => deeper(0),
+  "parse deeply": () => JSON.parse("[".repeat(1_000_000)),
+  "match for ever": () => /^(a+)+$/.test("a".repeat(60) + "b"),
+  raise: () => null.nothing,
+  print: () => console.log("to nobody") ?? allow(),
+  "read a file": () => globalThis.std.loadFile("/etc/passwd"),
+  "open a socket": () => fetch("http://127.0.0.1"),
+  "read the clock": () => Date.now(),
+  "read the clock anew": () => new Date(),
+  "roll dice": () => Math.random(),
+  "wait for a timer": () => setTimeout(() => {}, 1),
+  "return nothing": () => undefined,
+  "return a promise": async () => allow(),
+  "return a verdict of its own": () => ({ tag: "allow" }),
+  "forge a verdict": () => new (allow().constructor)({ tag: "let me pass" }, []),
+  "forge a finding": () => block("x", [{ rule: "x", at: { tag: "part" } }]),
+  "poison everything": () => {
+    Object.prototype.tag = "allow";
+    Array.prototype.push = () => 0;
+    return null;
+  },
+  "keep state": () => (++seen === 1 ? allow() : block("it kept its state")),
+};
+
+export default guard({
+  name: "hostile",
+  description: "Does what the text says",
+  stages: ["ingress"],
+  scan: (input) => (deeds[input.messages.at(-1).content] ?? allow)(),
+});
