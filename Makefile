@@ -1,9 +1,10 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
 # One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once;
 # `bench` measures the release.
-.PHONY: dev build test nightly bench lint examples guards audit setup setup-tests setup-lint
+.PHONY: dev build test test-languages languages nightly bench lint examples guards audit setup setup-tests setup-lint setup-languages
 
 AEGIS := target/debug/aegis
+TOOLS := PATH="$(CURDIR)/target/tools/python/bin:$(CURDIR)/target/tools/node_modules/.bin:$$PATH" # as setup-languages installs them
 
 dev: build                 ## start the server, ready for the walkthrough
 	$(AEGIS) dev
@@ -16,6 +17,10 @@ test: setup-tests          ## set up what is missing, run every test
 	cargo test --workspace --locked --no-fail-fast
 	cd sdk/rust && cargo test --locked --all-features
 	cd guards && cargo test --locked --workspace
+
+test-languages: setup-languages ## build guards in all languages, run their cases; says what it skipped
+	cargo build --workspace --locked
+	$(TOOLS) AEGIS_LANGUAGES=all cargo test --workspace --locked --test aegis languages -- --nocapture
 
 nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200 power cuts of its database
 	cargo build --workspace --locked
@@ -55,3 +60,6 @@ setup-tests:
 
 setup-lint:
 	scripts/setup.sh --lint
+
+setup-languages:
+	scripts/setup.sh --languages

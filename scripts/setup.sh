@@ -3,12 +3,13 @@
 #   scripts/setup.sh            what `make dev` needs; a Rust with a WebAssembly target for guards, if it can be had
 #   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl
 #   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
+#   scripts/setup.sh --languages  what `make test-languages` needs too: compilers for guards in every language, below target/tools
 set -euo pipefail
 cd "$(dirname "$0")/.." # where rust-toolchain.toml stands
 
 case "${1:-}" in
-    "" | --tests | --lint) purpose="${1:-}" ;;
-    *) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    "" | --tests | --lint | --languages) purpose="${1:-}" ;;
+    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 say() { echo "setup: $*" >&2; }
@@ -67,13 +68,43 @@ lint() {
     has cargo-deny || { say "installing cargo-deny, which takes some minutes"; cargo install --locked cargo-deny >&2; }
 }
 
+# Into the project's own folder, each with its version pinned, so that nothing of the system is touched. What cannot be had is said, and left to the
+# tests to report: a language whose compiler is missing is skipped there by name.
+tools=target/tools
+stamp() { cat "$@" | cksum; }
+
+python_tools() { # zig for C, C++, Zig and Nim; nim; go
+    local wanted=scripts/languages/requirements.txt
+    [ "$(cat $tools/python/.installed 2>/dev/null)" = "$(stamp $wanted)" ] && return
+    has python3 || apt_install python3 python3-venv || { say "python3 is missing: no C, C++, Zig, Nim and Go"; return; }
+    say "installing zig, nim and go into $tools/python, which takes some minutes"
+    python3 -m venv $tools/python >&2 || { say "python3 makes no venv (Debian: apt-get install python3-venv): no C, C++, Zig, Nim and Go"; return; }
+    # Their digests are those of one platform; elsewhere the version alone is held to.
+    local list=$tools/requirements.txt
+    case "$(uname -sm)" in
+        "Linux x86_64") cp $wanted $list ;;
+        *) sed 's/ --hash=.*//' $wanted > $list ;;
+    esac
+    if $tools/python/bin/pip install --quiet --disable-pip-version-check -r $list >&2; then
+        stamp $wanted > $tools/python/.installed
+    else
+        say "pip could not install them: no C, C++, Zig, Nim and Go"
+    fi
+}
+
+languages() {
+    mkdir -p $tools
+    python_tools
+}
+
 rust
 if ! wasm_target; then
     why="no Rust with a WebAssembly target: run \"rustup target add wasm32-unknown-unknown\", or on Debian \"apt-get install rustc-web cargo-web rust-web-src lld\""
-    [ "$purpose" = --tests ] && fail "$why"
+    case "$purpose" in --tests | --languages) fail "$why" ;; esac
     say "$why. All works without it but building guards in Rust"
 fi
 case "$purpose" in
     --tests) tests ;;
     --lint) lint ;;
+    --languages) languages ;;
 esac

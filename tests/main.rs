@@ -14,6 +14,7 @@ mod host;
 mod hostile;
 mod house;
 mod input;
+mod languages;
 mod ledger;
 mod machine;
 mod page;

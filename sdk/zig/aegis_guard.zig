@@ -411,7 +411,7 @@ fn Component(comptime Guard: type, comptime about: About) type {
             scanned = if (!is_configured) failed("not configured") else if (judge(input.*)) |report|
                 .{ .is_error = false, .value = .{ .report = report } }
             else |mistake|
-                failed(format("the guard failed: {s}", .{@errorName(mistake)}) catch "the guard failed");
+                failed(format("the guard failed: {s}", .{@errorName(mistake)}) catch @errorName(mistake));
             is_spent = true;
             return &scanned;
         }

@@ -1,0 +1,191 @@
+//! Guards in every language, as their authors make them: each example keeps to the same cases, each template builds, each way to misbehave that a
+//! language knows fails closed. `make test` tries those that need no compiler of their own and those that most have; `make test-languages` all.
+
+use crate::host::{aegis, root, target};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use tempfile::TempDir;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Tried {
+    /// In `make test` too, and there is no excuse.
+    Always,
+    /// In `make test` too, where its tools are there.
+    WhereItCan,
+    /// In `make test-languages`, where its tools are there.
+    WithAll,
+}
+
+/// Each has an example in `examples/guards/`, a template in `sdk/` and a guard that misbehaves in `tests/programs/languages/`.
+const LANGUAGES: [(&str, Tried); 11] = [
+    ("rust", Tried::Always),
+    ("wat", Tried::Always),
+    ("python", Tried::WhereItCan),
+    ("javascript", Tried::WhereItCan),
+    ("typescript", Tried::WhereItCan),
+    ("c", Tried::WithAll),
+    ("cpp", Tried::WithAll),
+    ("go", Tried::WithAll),
+    ("zig", Tried::WithAll),
+    ("nim", Tried::WithAll),
+    ("assemblyscript", Tried::WithAll),
+];
+
+/// Those that give the same bytes from the same source, wherever it stands.
+const REPRODUCIBLE: [&str; 7] = ["rust", "wat", "c", "cpp", "go", "zig", "nim"];
+
+/// A folder with a guard of a language, somewhere else than in the repository.
+struct Workshop {
+    dir: TempDir,
+    language: &'static str,
+}
+
+impl Workshop {
+    fn new(language: &'static str) -> Workshop {
+        Workshop { dir: TempDir::new().expect("a temporary folder"), language }
+    }
+
+    /// With a copy of what stands in `folder`.
+    fn of(language: &'static str, folder: &Path) -> Workshop {
+        let workshop = Workshop::new(language);
+        copy(folder, &workshop.guard());
+        workshop
+    }
+
+    fn guard(&self) -> PathBuf {
+        self.dir.path().join("my-guard")
+    }
+
+    fn aegis(&self, args: &[&str]) -> Output {
+        let mut command = aegis(self.dir.path());
+        // What all Rust guards need is compiled once.
+        command.env("CARGO_TARGET_DIR", target().join("language-tests"));
+        command.args(args).output().expect("the binary runs")
+    }
+
+    /// The component; `None` where a tool is missing.
+    fn build(&self) -> Option<Vec<u8>> {
+        let output = self.aegis(&["guard", "build", "my-guard", "-o", "my_guard.wasm"]);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(is_excused(self.language, &said), "{}: {said}", self.language);
+            eprintln!("skipped: {}: {}", self.language, said.lines().find(|it| it.contains("this needs")).unwrap_or("a tool is missing"));
+            return None;
+        }
+        Some(std::fs::read(self.dir.path().join("my_guard.wasm")).expect("the component"))
+    }
+
+    /// The outcome of `guard test --json`.
+    fn test(&self, cases: &Path) -> Value {
+        let output = self.aegis(&["guard", "test", "my_guard.wasm", cases.to_str().expect("text"), "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{}: {error}: {output:?}", self.language))
+    }
+}
+
+/// Whether a guard may go unbuilt: a tool is not there, and nobody promised that it is.
+fn is_excused(language: &str, said: &str) -> bool {
+    let promised = LANGUAGES.iter().any(|(name, tried)| *name == language && *tried == Tried::Always);
+    !promised && said.contains("this needs") && said.contains("Install it with")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("writable");
+    for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())).flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let made = [".aegis", "target", "node_modules", "__pycache__"].iter().any(|it| name == *it);
+        match path.is_dir() {
+            _ if made => {}
+            true => copy(&path, &to.join(name)),
+            false => drop(std::fs::copy(&path, to.join(name)).expect("readable and writable")),
+        }
+    }
+}
+
+fn languages() -> impl Iterator<Item = &'static str> {
+    let all = std::env::var("AEGIS_LANGUAGES").is_ok_and(|it| it == "all");
+    LANGUAGES.iter().filter(move |(_, tried)| all || *tried != Tried::WithAll).map(|(name, _)| *name)
+}
+
+fn failures(outcome: &Value) -> Vec<&Value> {
+    outcome["cases"].as_array().expect("cases").iter().filter(|it| it["holds"] != true).collect()
+}
+
+#[test]
+fn an_example_in_any_language_keeps_to_the_same_cases_and_imports_nothing() {
+    for language in languages() {
+        let workshop = Workshop::of(language, &root().join("examples/guards").join(language));
+        let Some(component) = workshop.build() else { continue };
+        let outcome = workshop.test(&root().join("examples/guards/cases"));
+        assert!(failures(&outcome).is_empty(), "{language}: {:#?}", failures(&outcome));
+        assert!(outcome["hold"].as_u64() >= Some(20), "{language}: {outcome}");
+        let inspected = workshop.aegis(&["guard", "inspect", "my_guard.wasm", "--json"]);
+        let inspected: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+        assert_eq!(inspected["imports"], serde_json::json!([]), "{language}");
+        says_nothing_of_this_machine(language, &component, &workshop);
+    }
+}
+
+fn says_nothing_of_this_machine(language: &str, component: &[u8], workshop: &Workshop) {
+    let home = std::env::home_dir().expect("a home");
+    for path in [root(), workshop.dir.path(), &target(), &home.join("")] {
+        let path = path.to_str().expect("text").as_bytes();
+        assert!(path.len() > 3, "a path that stands everywhere");
+        let found = component.windows(path.len()).position(|it| it == path);
+        let around = found.map(|at| String::from_utf8_lossy(&component[at..component.len().min(at + 160)]).into_owned());
+        assert_eq!(around, None, "{language}");
+    }
+}
+
+#[test]
+fn a_new_guard_in_any_language_builds_and_one_of_its_cases_fails_on_purpose() {
+    for language in languages() {
+        let workshop = Workshop::new(language);
+        let made = workshop.aegis(&["guard", "new", "my-guard", "--lang", language]);
+        assert!(made.status.success(), "{language}: {made:?}");
+        if workshop.build().is_none() {
+            continue;
+        }
+        let outcome = workshop.test(&workshop.guard().join("cases"));
+        let failed: Vec<&str> = failures(&outcome).iter().filter_map(|it| it["name"].as_str()).collect();
+        assert!(failed.len() == 1 && failed[0].contains("fail"), "{language}: {failed:?}");
+    }
+}
+
+#[test]
+fn the_same_source_gives_the_same_component_wherever_it_stands() {
+    for language in languages().filter(|it| REPRODUCIBLE.contains(it)) {
+        let folder = root().join("examples/guards").join(language);
+        let (here, there) = (Workshop::of(language, &folder), Workshop::of(language, &folder));
+        let (Some(here), Some(there)) = (here.build(), there.build()) else { continue };
+        assert_eq!(aegis_kit::sha256(&here), aegis_kit::sha256(&there), "{language}");
+    }
+}
+
+#[test]
+fn what_a_guard_does_that_it_should_not_fails_closed_in_any_language() {
+    for language in languages() {
+        let folder = root().join("tests/programs/languages").join(language);
+        let workshop = Workshop::of(language, &folder);
+        if workshop.build().is_none() {
+            continue;
+        }
+        let outcome = workshop.test(&workshop.guard().join("cases"));
+        assert!(failures(&outcome).is_empty(), "{language}: {:#?}", failures(&outcome));
+        assert!(outcome["hold"].as_u64() >= Some(10), "{language}: {outcome}");
+    }
+}
+
+#[test]
+fn a_missing_tool_is_told_in_one_line_with_the_command_that_installs_it() {
+    for (language, variable) in [("c", "ZIG"), ("zig", "ZIG"), ("go", "GO"), ("nim", "NIM")] {
+        let workshop = Workshop::new(language);
+        assert!(workshop.aegis(&["guard", "new", "my-guard", "--lang", language]).status.success(), "{language}");
+        let mut command = aegis(workshop.dir.path());
+        command.env(variable, "/not/there").env("PATH", "");
+        let output = command.args(["guard", "build", "my-guard"]).output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let line = said.lines().find(|it| it.contains("Install it with \"pip install")).unwrap_or_else(|| panic!("{language}: {said}"));
+        assert!(!output.status.success() && line.contains(&format!("set {variable}")), "{language}: {said}");
+    }
+}

@@ -1,0 +1,7 @@
+module hostile
+
+go 1.24
+
+require aegis v0.0.0
+
+replace aegis => ./.aegis/go
