@@ -22,6 +22,10 @@ test-languages: setup-languages ## build guards in all languages, run their case
 	cargo build --workspace --locked
 	$(TOOLS) AEGIS_LANGUAGES=all cargo test --workspace --locked --test aegis languages -- --nocapture
 
+languages: setup-languages ## measure the example guard in every language; the table of docs/languages.md
+	cargo build --release -p aegis -p aegis-bench --locked
+	$(TOOLS) target/release/languages
+
 nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200 power cuts of its database
 	cargo build --workspace --locked
 	AEGIS_CRASH_ROUNDS=200 cargo test --workspace --locked --test aegis --test crash crash -- --nocapture

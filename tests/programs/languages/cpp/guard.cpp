@@ -1,4 +1,5 @@
-// Does what the text says: each word is a way to misbehave that C++ knows.
+// Does what the text says: each word is a way to misbehave that C++ knows, or something that the SDK
+// offers.
 #include "aegis_guard.hpp"
 #include <cstdio>
 #include <vector>
@@ -18,14 +19,42 @@ struct Virtual {
 };
 
 struct Hostile {
-  static constexpr aegis::Stage stages[] = {aegis::Stage::ingress};
-  static constexpr aegis::About about{.name = "hostile", .version = "0.0.0", .description = "Does what the text says", .stages = stages};
+  static constexpr aegis::About about{.name = "hostile", .version = "0.0.0", .description = "Does what the text says"};
+  enum Choice { one, two };
+  aegis_text text{"t", 1};
+  double number = 1.5;
+  bool flag = false;
+  Choice choice = one;
+  aegis::Texts list;
+
+  void settings(aegis::Settings &from) {
+    from.optional("text", text, "A text");
+    from.optional("number", number, "A number");
+    from.optional("flag", flag, "A flag");
+    from.choice("choice", choice, {"one", "two"}, "A choice");
+    from.optional("list", list, "Some texts");
+  }
+
+  aegis::Report tell_settings() const {
+    std::string told(aegis::view(text));
+    told += ' ' + std::to_string(int(number * 10)) + (flag ? " yes " : " no ") + (choice == one ? "one " : "two ");
+    for (std::string_view item : list) told.append(item).append("+");
+    return aegis::Report::block(told);
+  }
+
 
   aegis::Report scan(const aegis::Input &input) const {
+    if (input.texts().empty()) return aegis::Report::allow();
     const aegis::Text text = input.texts()[0];
     std::string_view word = text.text();
+    if (word == "settings") return tell_settings();
+    if (word == "ask") return aegis::Report::require_approval("sure?", {}, {"team:risk", "role:approver"}, 2);
+    if (word == "remember") {
+      std::string memory(input.memory().value_or(""));
+      return aegis::Report::allow().remember(memory + "x").label("seen", "yes");
+    }
     if (word == "spin") for (;;) depth = depth + 1;
-    if (word == "allocate") for (std::vector<std::string> kept;;) kept.emplace_back(8 << 20, 'x');
+    if (word == "allocate") for (std::vector<volatile char *> kept;;) kept.push_back(new char[16 << 20]), *kept.back() = 1;
     if (word == "recurse") depth = deeper(0);
     if (word == "abort") std::abort();
     if (word == "exit") std::exit(0);
@@ -37,7 +66,7 @@ struct Hostile {
     if (word == "read the environment" && getenv("PATH")) return aegis::Report::block("it sees the environment");
     if (word == "forge a finding") return aegis::Report::block("x", {text.finding("rule", 3, 1000)});
     if (word == "keep state" && seen++) return aegis::Report::block("it kept its state");
-    return aegis::Report::allow();
+    return aegis::Report::mask(input.find(std::vector<std::string>{"secret", "retsec"}), "***");
   }
 };
 AEGIS_GUARD(Hostile)

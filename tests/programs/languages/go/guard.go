@@ -1,4 +1,4 @@
-// Does what the text says: each word is a way to misbehave that Go knows.
+// Does what the text says: each word is a way to misbehave that Go knows, or something that the SDK offers.
 package main
 
 import (
@@ -11,7 +11,13 @@ import (
 	"unsafe"
 )
 
-type hostile struct{}
+type hostile struct {
+	Text   string   `default:"t"`
+	Number float64  `default:"1.5"`
+	Flag   bool     `default:"false"`
+	Choice string   `enum:"one,two" default:"one"`
+	List   []string `default:"[]"`
+}
 
 var (
 	seen int
@@ -25,12 +31,38 @@ func deeper(n int) int {
 }
 
 func (guard *hostile) Scan(input *aegis.Input) (*aegis.Report, error) {
-	text := input.Texts()[0]
-	deed, known := deeds[text.Text]
-	if !known {
+	texts := input.Texts()
+	if len(texts) == 0 {
 		return aegis.Allow(), nil
 	}
-	return deed(text)
+	if deed, known := deeds[texts[0].Text]; known {
+		return deed(texts[0])
+	}
+	switch texts[0].Text {
+	case "settings":
+		return guard.tellSettings(), nil
+	case "ask":
+		return &aegis.Report{Ask: &aegis.Question{Prompt: "sure?", Approvers: []string{"team:risk", "role:approver"}, Required: 2}}, nil
+	case "remember":
+		return remember(input), nil
+	}
+	return aegis.Mask(input.Find([]string{"secret", "retsec"}), "***"), nil
+}
+
+func (guard *hostile) tellSettings() *aegis.Report {
+	told := fmt.Sprintf("%s %d %s %s ", guard.Text, int(guard.Number*10), map[bool]string{true: "yes", false: "no"}[guard.Flag], guard.Choice)
+	for _, item := range guard.List {
+		told += item + "+"
+	}
+	return aegis.Block(told, nil)
+}
+
+func remember(input *aegis.Input) *aegis.Report {
+	memory := "x"
+	if input.Memory != nil {
+		memory = *input.Memory + memory
+	}
+	return &aegis.Report{Memory: &memory, Labels: []aegis.Label{{Key: "seen", Value: "yes"}}}
 }
 
 // done is a deed that changes nothing.
@@ -94,7 +126,7 @@ var deeds = map[string]func(aegis.Text) (*aegis.Report, error){
 }
 
 func init() {
-	aegis.Export(&hostile{}, aegis.About{Name: "hostile", Version: "0.0.0", Description: "Does what the text says", Stages: []aegis.Stage{aegis.Ingress}})
+	aegis.Export(&hostile{}, aegis.About{Name: "hostile", Version: "0.0.0", Description: "Does what the text says"})
 }
 
 func main() {}

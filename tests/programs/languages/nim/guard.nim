@@ -1,7 +1,15 @@
-## Does what the text says: each word is a way to misbehave that Nim knows.
+## Does what the text says: each word is a way to misbehave that Nim knows, or something that the SDK offers.
 import aegis_guard
 
-type NoSettings = object
+type
+  Choice = enum
+    one, two
+  Settings = object
+    text {.optional.}: string = "t"
+    number: float = 1.5
+    flag: bool
+    choice: Choice
+    list {.optional.}: seq[string]
 
 var
   seen = 0
@@ -11,22 +19,28 @@ proc deeper(n: int): int =
   depth = n
   deeper(n + 1) + depth
 
-proc allocate() =
-  var kept: seq[string]
-  while true: kept.add newStringOfCap(16 shl 20)
-
 proc getenv(name: cstring): cstring {.importc, header: "<stdlib.h>".}
+proc malloc(size: csize_t): pointer {.importc, header: "<stdlib.h>".}
 proc exit(status: cint) {.importc, header: "<stdlib.h>".}
 proc abort() {.importc, header: "<stdlib.h>".}
 
-proc scan(settings: NoSettings, input: Input): Report =
-  let word = input.messages[0].parts[0].text
+proc tellSettings(settings: Settings): Report =
+  var joined = ""
+  for item in settings.list: joined.add item & "+"
+  let flag = if settings.flag: "yes" else: "no"
+  blockWith(settings.text & " " & $int(settings.number * 10) & " " & flag & " " & $settings.choice & " " & joined)
+
+proc scan(settings: Settings, input: Input): Report =
   var texts: seq[Text]
   for text in input.texts: texts.add text
+  if texts.len == 0: return allow()
+  let word = texts[0].text
   case word
   of "spin":
     while true: inc depth
-  of "allocate": allocate()
+  of "allocate":
+    while malloc(16 shl 20) != nil: inc depth
+    raise newException(OutOfMemDefect, "no more memory")
   of "recurse": depth = deeper(0)
   of "abort": abort()
   of "exit": exit(0)
@@ -42,7 +56,11 @@ proc scan(settings: NoSettings, input: Input): Report =
   of "keep state":
     inc seen
     if seen > 1: return blockWith("it kept its state")
-  else: discard
+  of "settings": return tellSettings(settings)
+  of "ask": return requireApproval("sure?", approvers = @["team:risk", "role:approver"], required = 2)
+  of "remember":
+    return Report(memory: some(input.memory.get("") & "x"), labels: @[Label(key: "seen", value: "yes")])
+  else: return mask(input.find(["secret", "retsec"]), "***")
   allow()
 
-guard(NoSettings, scan, name = "hostile", version = "0.0.0", description = "Does what the text says", stages = {ingress})
+guard(Settings, scan, name = "hostile", version = "0.0.0", description = "Does what the text says")

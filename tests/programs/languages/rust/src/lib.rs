@@ -16,7 +16,7 @@ fn deeper(n: usize) -> usize {
 fn allocate() {
     let mut kept = vec![];
     loop {
-        kept.push(black_box(vec![1_u8; 1 << 20]));
+        kept.push(black_box(Vec::<u8>::with_capacity(16 << 20)));
     }
 }
 
