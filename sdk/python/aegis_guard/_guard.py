@@ -103,6 +103,8 @@ class Guard:
             verdict = scan(**{name: offered[name] for name in inspect.signature(scan).parameters if name in offered})
             if inspect.iscoroutine(verdict):
                 verdict = _driven(verdict)
+        except MemoryError:
+            raise  # ends the sandbox: then the host knows which limit it was
         except BaseException as error:  # also SystemExit: it is no verdict either
             raise Refused(_told(error)) from error
         if not isinstance(verdict, Verdict):

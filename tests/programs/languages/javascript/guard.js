@@ -9,7 +9,7 @@ const deeds = {
     for (;;);
   },
   allocate() {
-    for (const kept = []; ; ) kept.push(new Uint8Array(1 << 20).fill(1));
+    for (const kept = []; ; ) kept.push(new Uint8Array(16 << 20));
   },
   recurse: () => deeper(0),
   "parse deeply": () => JSON.parse("[".repeat(1_000_000)),

@@ -30,7 +30,7 @@ def spin() -> None:
 def allocate() -> None:
     kept = []
     while True:
-        kept.append(bytearray(1 << 20))
+        kept.append(bytearray(16 << 20))
 
 
 def recurse_natively() -> None:

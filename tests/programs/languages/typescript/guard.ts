@@ -1,0 +1,35 @@
+// Does what the text says: each word is a way to misbehave that TypeScript knows, for its types are gone when it runs.
+import { allow, block, guard, mask, requireApproval, type Finding, type Verdict } from "aegis-guard";
+
+let seen = 0;
+const deeper = (n: number): number => deeper(n + 1) + 1;
+const somewhere: Finding = { rule: "x", at: { tag: "part", val: { message: 0, part: 0 } }, start: 1, end: 2 };
+
+const deeds: Record<string, () => unknown> = {
+  spin() {
+    for (;;);
+  },
+  allocate() {
+    for (const kept: Uint8Array[] = []; ; ) kept.push(new Uint8Array(16 << 20));
+  },
+  recurse: () => deeper(0),
+  raise: () => (undefined as unknown as string).length,
+  "throw nothing": () => {
+    throw undefined;
+  },
+  print: () => (globalThis as { console?: { log(text: string): void } }).console?.log("to nobody") ?? allow(),
+  "lie about a verdict": () => "allow" as unknown as Verdict,
+  "lie about a reason": () => block({} as unknown as string),
+  "lie about a number": () => requireApproval("x", [], { required: -1 }),
+  "é: split a character": () => mask([somewhere], "x"),
+  "find behind the text": () => block("x", [{ ...somewhere, end: 1000 }]),
+  "find more than surely": () => block("x", [{ ...somewhere, start: 0, score: 2 }]),
+  "keep state": () => (++seen === 1 ? allow() : block("it kept its state")),
+};
+
+export default guard({
+  name: "hostile",
+  description: "Does what the text says",
+  stages: ["ingress"],
+  scan: (input) => (deeds[input.messages.at(-1)!.content] ?? allow)() as Verdict,
+});
