@@ -73,28 +73,41 @@ lint() {
 tools=target/tools
 stamp() { cat "$@" | cksum; }
 
-python_tools() { # zig for C, C++, Zig and Nim; nim; go
-    local wanted=scripts/languages/requirements.txt
-    [ "$(cat $tools/python/.installed 2>/dev/null)" = "$(stamp $wanted)" ] && return
-    has python3 || apt_install python3 python3-venv || { say "python3 is missing: no C, C++, Zig, Nim and Go"; return; }
-    say "installing zig, nim and go into $tools/python, which takes some minutes"
-    python3 -m venv $tools/python >&2 || { say "python3 makes no venv (Debian: apt-get install python3-venv): no C, C++, Zig, Nim and Go"; return; }
-    # Their digests are those of one platform; elsewhere the version alone is held to.
+python_tools() { # zig for C, C++, Zig and Nim; nim; go; componentize-py
+    local wanted=scripts/languages/requirements.txt python=scripts/languages/python.txt
+    [ "$(cat $tools/python/.installed 2>/dev/null)" = "$(stamp $wanted $python)" ] && return
+    has python3 || apt_install python3 python3-venv || { say "python3 is missing: no Python, C, C++, Zig, Nim and Go"; return; }
+    say "installing zig, nim, go and componentize-py into $tools/python, which takes some minutes"
+    python3 -m venv $tools/python >&2 || { say "python3 makes no venv (Debian: apt-get install python3-venv): no Python, C, C++, Zig, Nim and Go"; return; }
+    # Compilers' digests are those of one platform; elsewhere the version alone is held to.
     local list=$tools/requirements.txt
     case "$(uname -sm)" in
         "Linux x86_64") cp $wanted $list ;;
         *) sed 's/ --hash=.*//' $wanted > $list ;;
     esac
-    if $tools/python/bin/pip install --quiet --disable-pip-version-check -r $list >&2; then
-        stamp $wanted > $tools/python/.installed
+    local pip="$tools/python/bin/pip install --quiet --disable-pip-version-check" failed=
+    $pip -r $list >&2 || { failed=yes; say "pip could not install the compilers: no C, C++, Zig, Nim and Go"; }
+    $pip -r $python >&2 || { failed=yes; say "pip could not install componentize-py: no Python"; }
+    [ -n "$failed" ] || stamp $wanted $python > $tools/python/.installed
+}
+
+node_tools() { # esbuild, componentize-qjs and tsc for JavaScript and TypeScript, asc for AssemblyScript
+    local wanted=scripts/languages/package-lock.json
+    [ "$(cat $tools/node_modules/.installed 2>/dev/null)" = "$(stamp $wanted)" ] && return
+    has npm || apt_install nodejs npm || { say "npm is missing: no JavaScript, TypeScript and AssemblyScript"; return; }
+    say "installing esbuild, componentize-qjs, typescript and assemblyscript into $tools/node_modules"
+    cp scripts/languages/package.json $wanted $tools/
+    if npm ci --silent --no-audit --no-fund --prefix $tools >&2; then
+        stamp $wanted > $tools/node_modules/.installed
     else
-        say "pip could not install them: no C, C++, Zig, Nim and Go"
+        say "npm could not install them: no JavaScript, TypeScript and AssemblyScript"
     fi
 }
 
 languages() {
     mkdir -p $tools
     python_tools
+    node_tools
 }
 
 rust
