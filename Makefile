@@ -14,7 +14,7 @@ build: setup
 
 test: setup-tests          ## set up what is missing, run every test
 	cargo build --workspace --locked
-	cargo test --workspace --locked --no-fail-fast
+	$(TOOLS) cargo test --workspace --locked --no-fail-fast
 	cd sdk/rust && cargo test --locked --all-features
 	cd guards && cargo test --locked --workspace
 

@@ -28,7 +28,6 @@ pub(crate) struct Tool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     words: Vec<OsString>,
-    version: [u32; 3],
 }
 
 impl Tool {
@@ -37,7 +36,7 @@ impl Tool {
         let mut found = "not found".to_owned();
         for words in self.candidates(folder) {
             match answer(&words, self.version).map(|it| read_version(&it).unwrap_or_default()) {
-                Some(version) if version >= self.least => return Ok(Found { words, version }),
+                Some(version) if version >= self.least => return Ok(Found { words }),
                 Some(version) => found = format!("found {}", dotted(version)),
                 None => {}
             }
@@ -69,11 +68,6 @@ impl Found {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).current_dir(folder).stdin(Stdio::null());
         command
-    }
-
-    /// Major, minor, patch.
-    pub(crate) fn version(&self) -> [u32; 3] {
-        self.version
     }
 }
 
@@ -147,7 +141,7 @@ mod tests {
     #[test]
     fn a_tool_is_found_only_where_it_is_new_enough() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(TOOL.find(folder.path()).unwrap().version() >= [1, 0, 0]);
+        assert!(TOOL.find(folder.path()).is_ok());
         let refused = |tool: Tool| tool.find(folder.path()).unwrap_err().to_string();
         let old = refused(Tool { least: [999, 0, 0], ..TOOL });
         assert!(old.contains("cargo 999.0.0 or newer") && old.contains("found 1.") && old.contains("\"rustup update\""), "{old}");

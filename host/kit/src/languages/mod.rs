@@ -141,7 +141,6 @@ impl FromStr for Language {
 
 /// The names of the files in a folder, and of those in its `src`.
 pub(crate) struct Names {
-    folder: PathBuf,
     names: Vec<String>,
 }
 
@@ -151,7 +150,7 @@ impl Names {
         let entries = std::fs::read_dir(folder).map_err(failed)?;
         let source = std::fs::read_dir(folder.join("src")).ok(); // most have none
         let names = entries.chain(source.into_iter().flatten()).flatten().map(|it| it.file_name().to_string_lossy().into_owned());
-        Ok(Names { folder: folder.into(), names: names.collect() })
+        Ok(Names { names: names.collect() })
     }
 
     /// Whether there is a file of this name.
@@ -162,11 +161,6 @@ impl Names {
     /// Whether there is a file with one of these endings, such as `.py`.
     pub(crate) fn ends(&self, endings: &[&str]) -> bool {
         self.names.iter().any(|name| endings.iter().any(|it| name.ends_with(it)))
-    }
-
-    /// Whether this file of the folder says so.
-    pub(crate) fn says(&self, file: &str, word: &str) -> bool {
-        std::fs::read_to_string(self.folder.join(file)).is_ok_and(|it| it.contains(word))
     }
 }
 

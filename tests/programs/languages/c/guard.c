@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int seen;
+static int seen, warmed;
 
 static aegis_text text = {"t", 1};
 static double number = 1.5;
@@ -60,6 +60,8 @@ static void scan(const aegis_input *input, aegis_report *report) {
     mask(input, report);
     if (says("settings")) tell_settings(report);
     if (says("ask")) ask(report);
+    if (says("warm")) warmed++;
+    if (says("tell warmth")) aegis_block(report, "%d", warmed);
     if (says("remember")) {
         aegis_remember(report, aegis_format("%.*sx", AEGIS_ARG(input->memory.value)));
         aegis_add_label(report, AEGIS_LITERAL("seen"), AEGIS_LITERAL("yes"));
@@ -82,4 +84,9 @@ static void scan(const aegis_input *input, aegis_report *report) {
     if (says("keep state") && seen++) aegis_block(report, "it kept its state");
 }
 
-AEGIS_GUARD(.name = "hostile", .version = "0.0.0", .description = "Does what the text says", .settings = settings, .scan = scan)
+static const char *const *warm_up(void) {
+    static const char *const texts[] = {"warm", NULL};
+    return texts;
+}
+
+AEGIS_GUARD(.name = "hostile", .version = "0.0.0", .description = "Does what the text says", .settings = settings, .scan = scan, .warm_up = warm_up)

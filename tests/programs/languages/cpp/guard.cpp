@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <vector>
 
-static int seen;
+static int seen, warmed;
 static volatile int depth;
 
 static int deeper(int n) {
@@ -35,6 +35,8 @@ struct Hostile {
     from.optional("list", list, "Some texts");
   }
 
+  std::vector<std::string_view> warm_up() { return {"warm"}; }
+
   aegis::Report tell_settings() const {
     std::string told(aegis::view(text));
     told += ' ' + std::to_string(int(number * 10)) + (flag ? " yes " : " no ") + (choice == one ? "one " : "two ");
@@ -48,6 +50,8 @@ struct Hostile {
     const aegis::Text text = input.texts()[0];
     std::string_view word = text.text();
     if (word == "settings") return tell_settings();
+    if (word == "warm") warmed++;
+    if (word == "tell warmth") return aegis::Report::block(std::to_string(warmed));
     if (word == "ask") return aegis::Report::require_approval("sure?", {}, {"team:risk", "role:approver"}, 2);
     if (word == "remember") {
       std::string memory(input.memory().value_or(""));

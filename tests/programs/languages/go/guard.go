@@ -20,8 +20,8 @@ type hostile struct {
 }
 
 var (
-	seen int
-	kept [][]byte
+	seen, warmed int
+	kept         [][]byte
 )
 
 func deeper(n int) int {
@@ -41,6 +41,11 @@ func (guard *hostile) Scan(input *aegis.Input) (*aegis.Report, error) {
 	switch texts[0].Text {
 	case "settings":
 		return guard.tellSettings(), nil
+	case "warm":
+		warmed++
+		return aegis.Allow(), nil
+	case "tell warmth":
+		return aegis.Block(fmt.Sprint(warmed), nil), nil
 	case "ask":
 		return &aegis.Report{Ask: &aegis.Question{Prompt: "sure?", Approvers: []string{"team:risk", "role:approver"}, Required: 2}}, nil
 	case "remember":
@@ -48,6 +53,9 @@ func (guard *hostile) Scan(input *aegis.Input) (*aegis.Report, error) {
 	}
 	return aegis.Mask(input.Find([]string{"secret", "retsec"}), "***"), nil
 }
+
+// WarmUp makes it judge once at every stage.
+func (guard *hostile) WarmUp() []string { return []string{"warm"} }
 
 func (guard *hostile) tellSettings() *aegis.Report {
 	told := fmt.Sprintf("%s %d %s %s ", guard.Text, int(guard.Number*10), map[bool]string{true: "yes", false: "no"}[guard.Flag], guard.Choice)

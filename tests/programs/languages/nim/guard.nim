@@ -12,7 +12,7 @@ type
     list {.optional.}: seq[string]
 
 var
-  seen = 0
+  seen, warmed = 0
   depth {.volatile.} = 0
 
 proc deeper(n: int): int =
@@ -57,10 +57,12 @@ proc scan(settings: Settings, input: Input): Report =
     inc seen
     if seen > 1: return blockWith("it kept its state")
   of "settings": return tellSettings(settings)
+  of "warm": inc warmed
+  of "tell warmth": return blockWith($warmed)
   of "ask": return requireApproval("sure?", approvers = @["team:risk", "role:approver"], required = 2)
   of "remember":
     return Report(memory: some(input.memory.get("") & "x"), labels: @[Label(key: "seen", value: "yes")])
   else: return mask(input.find(["secret", "retsec"]), "***")
   allow()
 
-guard(Settings, scan, name = "hostile", version = "0.0.0", description = "Does what the text says")
+guard(Settings, scan, name = "hostile", version = "0.0.0", description = "Does what the text says", warmUp = @["warm"])

@@ -4,6 +4,9 @@ const std = @import("std");
 const aegis = @import("aegis_guard");
 
 var seen: u32 = 0;
+var warmed: u32 = 0;
+
+pub const warm_up: []const []const u8 = &.{"warm"};
 var depth: u32 = 0;
 
 pub const Settings = struct {
@@ -50,12 +53,14 @@ fn allocate() !void {
 pub fn scan(settings: Settings, input: aegis.Input) !aegis.Report {
     var texts = input.texts();
     const text = texts.next() orelse return aegis.allow();
-    const Deed = enum { settings, ask, remember, spin, allocate, recurse, panic, @"index behind the end", overflow, @"unreachable", fail, @"forge a finding", @"keep state" };
+    const Deed = enum { settings, ask, remember, warm, @"tell warmth", spin, allocate, recurse, panic, @"index behind the end", overflow, @"unreachable", fail, @"forge a finding", @"keep state" };
     const zero: u32 = @as(*volatile u32, &depth).*;
     switch (std.meta.stringToEnum(Deed, text.text) orelse return aegis.mask(try aegis.findAll(input, &.{ "secret", "retsec" }), "***")) {
         .settings => return tellSettings(settings),
         .ask => return ask(),
         .remember => return remember(input),
+        .warm => warmed += 1,
+        .@"tell warmth" => return aegis.block(try aegis.format("{d}", .{warmed}), &.{}),
         .spin => while (true) {
             @as(*volatile u32, &depth).* +%= 1;
         },
