@@ -195,7 +195,7 @@ fn a_missing_tool_is_told_in_one_line_with_the_command_that_installs_it() {
         let workshop = Workshop::new(language);
         assert!(workshop.aegis(&["guard", "new", "my-guard", "--lang", language]).status.success(), "{language}");
         let mut command = aegis(workshop.dir.path());
-        command.env(variable, "/not/there").env("PATH", "");
+        command.env(variable, "/not/there").env("PATH", "").env_remove("CLANG");
         let output = command.args(["guard", "build", "my-guard"]).output().expect("the binary runs");
         let said = String::from_utf8_lossy(&output.stderr);
         let line = said.lines().find(|it| it.contains("Install it with \"pip install")).unwrap_or_else(|| panic!("{language}: {said}"));

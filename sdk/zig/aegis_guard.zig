@@ -397,7 +397,8 @@ fn Component(comptime Guard: type, comptime about: About) type {
             if (@hasDecl(Guard, "configured")) if (try Guard.configured(&settings)) |refusal| return refusal;
             is_configured = true;
             if (@hasDecl(Guard, "warm_up")) for (Guard.warm_up) |sample| {
-                inline for (about.stages) |stage| _ = judge(example(stage, &sample)) catch |mistake| return "warm-up: " ++ @errorName(mistake);
+                for (about.stages) |stage| _ = judge(example(stage, &sample)) catch |mistake|
+                    return try format("warm-up: {s}", .{@errorName(mistake)});
             };
             is_spent = true;
             return null;

@@ -64,8 +64,9 @@ impl Compiler {
         match (self.zig, mode) {
             (true, "c++") => command.args(["c++", "-target", "wasm32-wasi"]),
             (true, _) => command.args(["cc", "-target", "wasm32-wasi"]),
-            (false, "c++") => command.args(["--driver-mode=g++", "--target=wasm32-wasip1"]),
-            (false, _) => command.arg("--target=wasm32-wasip1"),
+            // By its old name, which distributions have and wasi-sdk knows too; clang says that it is old.
+            (false, "c++") => command.args(["--driver-mode=g++", "--target=wasm32-wasi", "-Wno-deprecated"]),
+            (false, _) => command.args(["--target=wasm32-wasi", "-Wno-deprecated"]),
         };
         command
     }

@@ -39,7 +39,13 @@ proc scan(settings: Settings, input: Input): Report =
   of "spin":
     while true: inc depth
   of "allocate":
-    while malloc(16 shl 20) != nil: inc depth
+    var kept: ptr pointer # each block names the one before, so that none can be thought away
+    while true:
+      let more = cast[ptr pointer](malloc(16 shl 20))
+      if more == nil: break
+      more[] = kept
+      kept = more
+      depth = cast[int](kept)
     raise newException(OutOfMemDefect, "no more memory")
   of "recurse": depth = deeper(0)
   of "abort": abort()
