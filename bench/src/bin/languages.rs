@@ -84,7 +84,9 @@ struct Measuring {
 impl Measuring {
     fn conditions(&self) -> String {
         let profile = if self.aegis.components().any(|it| it.as_os_str() == "release") { "release" } else { "development" };
-        format!("{}; {profile} build.", machine::describe(&self.folder))
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().filter(|it| !it.is_empty()).map_or_else(String::new, |it| format!("; load {it}"));
+        format!("{}; {profile} build{load}.", machine::describe(&self.folder))
     }
 
     fn row(&self, name: &str, title: &str) -> Vec<String> {
