@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing to build Aegis, and nothing else: a second run is silent.
 #   scripts/setup.sh            what `make dev` needs; a Rust with a WebAssembly target for guards, if it can be had
-#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl
+#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl; where there is
+#                               Python or Node, what makes guards in Python, JavaScript and TypeScript
 #   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
 #   scripts/setup.sh --languages  what `make test-languages` needs too: compilers for guards in every language, below target/tools
 set -euo pipefail
@@ -9,7 +10,7 @@ cd "$(dirname "$0")/.." # where rust-toolchain.toml stands
 
 case "${1:-}" in
     "" | --tests | --lint | --languages) purpose="${1:-}" ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 say() { echo "setup: $*" >&2; }
@@ -73,41 +74,47 @@ lint() {
 tools=target/tools
 stamp() { cat "$@" | cksum; }
 
-python_tools() { # zig for C, C++, Zig and Nim; nim; go; componentize-py
-    local wanted=scripts/languages/requirements.txt python=scripts/languages/python.txt
-    [ "$(cat $tools/python/.installed 2>/dev/null)" = "$(stamp $wanted $python)" ] && return
-    has python3 || apt_install python3 python3-venv || { say "python3 is missing: no Python, C, C++, Zig, Nim and Go"; return; }
-    say "installing zig, nim, go and componentize-py into $tools/python, which takes some minutes"
-    python3 -m venv $tools/python >&2 || { say "python3 makes no venv (Debian: apt-get install python3-venv): no Python, C, C++, Zig, Nim and Go"; return; }
-    # Compilers' digests are those of one platform; elsewhere the version alone is held to.
-    local list=$tools/requirements.txt
-    case "$(uname -sm)" in
-        "Linux x86_64") cp $wanted $list ;;
-        *) sed 's/ --hash=.*//' $wanted > $list ;;
+python_tools() { # LIST WHAT: packages into a Python environment of our own
+    local wanted=scripts/languages/$1 installed=$tools/python/.$1 list=$tools/$1
+    [ "$(cat "$installed" 2>/dev/null)" = "$(stamp "$wanted")" ] && return
+    has python3 || { [ "$purpose" = --languages ] && apt_install python3 python3-venv; } || { say "python3 is missing: no $2"; return; }
+    say "installing what makes guards in $2 into $tools/python"
+    [ -x $tools/python/bin/pip ] || python3 -m venv $tools/python >&2 ||
+        { say "python3 makes no venv (Debian: apt-get install python3-venv): no $2"; return; }
+    # The digests of compilers are those of one platform; elsewhere the version alone is held to.
+    case "$(uname -sm) $1" in
+        "Linux x86_64 "* | *" python.txt") cp "$wanted" "$list" ;;
+        *) sed 's/ --hash=.*//' "$wanted" > "$list" ;;
     esac
-    local pip="$tools/python/bin/pip install --quiet --disable-pip-version-check" failed=
-    $pip -r $list >&2 || { failed=yes; say "pip could not install the compilers: no C, C++, Zig, Nim and Go"; }
-    $pip -r $python >&2 || { failed=yes; say "pip could not install componentize-py: no Python"; }
-    [ -n "$failed" ] || stamp $wanted $python > $tools/python/.installed
-}
-
-node_tools() { # esbuild, componentize-qjs and tsc for JavaScript and TypeScript, asc for AssemblyScript
-    local wanted=scripts/languages/package-lock.json
-    [ "$(cat $tools/node_modules/.installed 2>/dev/null)" = "$(stamp $wanted)" ] && return
-    has npm || apt_install nodejs npm || { say "npm is missing: no JavaScript, TypeScript and AssemblyScript"; return; }
-    say "installing esbuild, componentize-qjs, typescript and assemblyscript into $tools/node_modules"
-    cp scripts/languages/package.json $wanted $tools/
-    if npm ci --silent --no-audit --no-fund --prefix $tools >&2; then
-        stamp $wanted > $tools/node_modules/.installed
+    if $tools/python/bin/pip install --quiet --disable-pip-version-check -r "$list" >&2; then
+        stamp "$wanted" > "$installed"
     else
-        say "npm could not install them: no JavaScript, TypeScript and AssemblyScript"
+        say "pip could not install them: no $2"
     fi
 }
 
-languages() {
+node_tools() { # into node_modules of our own, as the lock file has them
+    local what="JavaScript, TypeScript and AssemblyScript" wanted=(scripts/languages/package.json scripts/languages/package-lock.json)
+    [ "$(cat $tools/node_modules/.installed 2>/dev/null)" = "$(stamp "${wanted[@]}")" ] && return
+    has npm || { [ "$purpose" = --languages ] && apt_install nodejs npm; } || { say "npm is missing: no $what"; return; }
+    say "installing what makes guards in $what into $tools/node_modules"
+    cp "${wanted[@]}" $tools/
+    if npm ci --prefix $tools --no-audit --no-fund --silent >&2; then
+        stamp "${wanted[@]}" > $tools/node_modules/.installed
+    else
+        say "npm could not install them: no $what"
+    fi
+}
+
+scripting() {
     mkdir -p $tools
-    python_tools
+    python_tools python.txt Python
     node_tools
+}
+
+languages() {
+    scripting
+    python_tools requirements.txt "C, C++, Zig, Nim and Go"
 }
 
 rust
@@ -117,7 +124,7 @@ if ! wasm_target; then
     say "$why. All works without it but building guards in Rust"
 fi
 case "$purpose" in
-    --tests) tests ;;
+    --tests) tests; scripting ;;
     --lint) lint ;;
     --languages) languages ;;
 esac

@@ -35,17 +35,18 @@ export class Settings {
     return value.text;
   }
 
-  /** One or more texts, none of them empty. */
-  texts(name: string, description: string = ""): string[] {
-    this.declare(name, '"type":"array","minItems":1,"items":{"type":"string","minLength":1}', description, null);
+  /** One or more texts, none of them empty; with a default, there may be none, or they may be left out. */
+  texts(name: string, description: string = "", fallback: string[] | null = null): string[] {
+    const least = fallback === null ? '"minItems":1,' : "";
+    this.declare(name, '"type":"array",' + least + '"items":{"type":"string","minLength":1}', description, list(fallback));
     const value = this.value(name, Kind.List, "a list of texts");
     const texts = new Array<string>();
-    if (value === null) return texts;
+    if (value === null) return fallback === null ? texts : fallback;
     for (let i = 0; i < value.items.length; i++) {
       if (value.items[i].kind != Kind.Text || value.items[i].text == "") this.refuse(name + ": expected texts that are not empty");
       texts.push(value.items[i].text);
     }
-    if (texts.length == 0) this.refuse(name + ": expected one or more texts");
+    if (texts.length == 0 && fallback === null) this.refuse(name + ": expected one or more texts");
     return texts;
   }
 
@@ -107,4 +108,11 @@ export class Settings {
     this.refuse(name + ": expected " + what);
     return null;
   }
+}
+
+function list(texts: string[] | null): string | null {
+  if (texts === null) return null;
+  const items = new Array<string>();
+  for (let i = 0; i < texts.length; i++) items.push(quoted(texts[i]));
+  return "[" + items.join(",") + "]";
 }

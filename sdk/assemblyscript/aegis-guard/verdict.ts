@@ -52,8 +52,8 @@ export function mask(findings: Finding[], replacement: string | null = null): Ve
   const verdict = new Verdict(sorted.length == 0 ? Kind.Allow : Kind.Sanitize, "", findings);
   for (let i = 0; i < sorted.length; i++) {
     const it = sorted[i], edits = verdict.edits;
-    const last = edits.length == 0 ? null : edits[edits.length - 1];
-    if (last !== null && last.at.compare(it.at) == 0 && it.start < last.end) last.end = max(last.end, it.end);
+    const overlaps = edits.length > 0 && edits[edits.length - 1].at.compare(it.at) == 0 && it.start < edits[edits.length - 1].end;
+    if (overlaps) edits[edits.length - 1].end = max(edits[edits.length - 1].end, it.end);
     else edits.push(new Edit(it.at, it.start, it.end, replacement === null ? "[" + it.rule + "]" : replacement));
   }
   return verdict;

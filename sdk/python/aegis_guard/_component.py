@@ -106,7 +106,7 @@ def _state(memory: str | None) -> dict[str, Any]:
 def _report(verdict: Verdict, input: Input, had_memory: bool) -> wit.Report:
     try:
         # Also an emptied one: what is not handed back stays as it was.
-        memory = json.dumps(input.state, ensure_ascii=False) if input.state or had_memory else None
+        memory = json.dumps(input.state, ensure_ascii=False, separators=(",", ":")) if input.state or had_memory else None
         findings = [wit.Finding(str(it.rule), _place(it.at), it.start, it.end, it.score) for it in map(_checked, verdict.findings)]
         return wit.Report(_verdict(verdict), findings, _labels(verdict.labels), memory)
     except (TypeError, ValueError, AttributeError) as error:

@@ -67,7 +67,7 @@ class Verdict:
 
 def _edits(findings: list[Finding], replacement: str | Callable[[Finding], str] | None) -> list[Edit]:
     edits: list[Edit] = []
-    for it in sorted(findings, key=lambda it: (it.at, it.start)):
+    for it in sorted(findings, key=_order):
         last = edits[-1] if edits else None
         if last and last.at == it.at and it.start < last.end:
             edits[-1] = last._replace(end=max(last.end, it.end))
@@ -75,3 +75,8 @@ def _edits(findings: list[Finding], replacement: str | Callable[[Finding], str] 
             text = f"[{it.rule}]" if replacement is None else replacement if isinstance(replacement, str) else replacement(it)
             edits.append(Edit(it.at, it.start, it.end, text))
     return edits
+
+
+def _order(finding: Finding) -> tuple[int, int, int, int]:
+    at = finding.at
+    return ("part", "arguments", "tool").index(at.kind), at.message, at.index, finding.start

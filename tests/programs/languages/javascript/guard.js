@@ -1,5 +1,6 @@
-// Does what the text says: each word is a way to misbehave that JavaScript knows.
-import { allow, block, guard } from "aegis-guard";
+// Does what the text says: words that ask for what the kit offers, and each way to misbehave that JavaScript knows.
+// Everything else is masked.
+import { allow, block, guard, mask, requireApproval, s } from "aegis-guard";
 
 let seen = 0;
 const deeper = (n) => deeper(n + 1) + 1;
@@ -38,6 +39,25 @@ const deeds = {
 export default guard({
   name: "hostile",
   description: "Does what the text says",
-  stages: ["ingress"],
-  scan: (input) => (deeds[input.messages.at(-1).content] ?? allow)(),
+  settings: {
+    text: s.text({ default: "t" }),
+    number: s.number({ default: 1.5 }),
+    flag: s.boolean({ default: false }),
+    choice: s.oneOf(["one", "two"], { default: "one" }),
+    list: s.list(s.text({ minLength: 1 }), { default: [] }),
+  },
+
+  scan(input, it) {
+    const [first] = input.texts();
+    switch (first.text) {
+      case "settings":
+        return block(`${it.text} ${it.number * 10} ${it.flag ? "yes" : "no"} ${it.choice} ${it.list.map((item) => `${item}+`).join("")}`);
+      case "ask":
+        return requireApproval("sure?", [], { approvers: ["team:risk", "role:approver"], required: 2 });
+      case "remember":
+        input.state.seen = `${input.state.seen ?? ""}x`;
+        return allow().withLabels({ seen: "yes" });
+    }
+    return Object.hasOwn(deeds, first.text) ? deeds[first.text]() : mask(input.find("secret", "retsec"), "***");
+  },
 });

@@ -1,4 +1,4 @@
-"""Does what the text says: each word is a way to misbehave that Python knows."""
+"""Does what the text says: words that ask for what the kit offers, and each way to misbehave that Python knows. Everything else is masked."""
 
 import asyncio
 import json
@@ -7,10 +7,29 @@ import random
 import socket
 import sys
 import time
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from aegis_guard import Input, Verdict, allow, block, guard
+from aegis_guard import Input, Verdict, allow, block, guard, mask, require_approval
 
 seen = 0
+
+
+@dataclass
+class Settings:
+    text: str = "t"
+    number: float = 1.5
+    flag: bool = False
+    choice: Literal["one", "two"] = "one"
+    list: list[Annotated[str, {"minLength": 1}]] = field(default_factory=list)
+
+    def told(self) -> Verdict:
+        return block(f"{self.text} {self.number * 10:g} {'yes' if self.flag else 'no'} {self.choice} {''.join(it + '+' for it in self.list)}")
+
+
+def remember(input: Input) -> Verdict:
+    input.state["seen"] = input.state.get("seen", "") + "x"
+    return allow(labels={"seen": "yes"})
 
 
 def deeper(n: int) -> int:
@@ -82,10 +101,16 @@ DEEDS = {
 }
 
 
-@guard(stages=["ingress"])
-async def hostile(input: Input) -> Verdict:
+@guard
+async def hostile(input: Input, settings: Settings) -> Verdict:
     """Does what the text says"""
-    text = input.messages[-1]["content"]
+    text = input.texts()[0].text
     if text == "wait":
         await asyncio.sleep(1)
-    return DEEDS.get(text, allow)()
+    if text == "settings":
+        return settings.told()
+    if text == "remember":
+        return remember(input)
+    if text == "ask":
+        return require_approval("sure?", approvers=["team:risk", "role:approver"], required=2)
+    return DEEDS[text]() if text in DEEDS else mask(input.find("secret", "retsec"), "***")

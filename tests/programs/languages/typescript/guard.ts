@@ -1,5 +1,6 @@
-// Does what the text says: each word is a way to misbehave that TypeScript knows, for its types are gone when it runs.
-import { allow, block, guard, mask, requireApproval, type Finding, type Verdict } from "aegis-guard";
+// Does what the text says: words that ask for what the kit offers, and each way to misbehave that TypeScript knows
+// (its types are gone when it runs). Everything else is masked.
+import { allow, block, guard, mask, requireApproval, s, type Finding, type Verdict } from "aegis-guard";
 
 let seen = 0;
 const deeper = (n: number): number => deeper(n + 1) + 1;
@@ -30,6 +31,26 @@ const deeds: Record<string, () => unknown> = {
 export default guard({
   name: "hostile",
   description: "Does what the text says",
-  stages: ["ingress"],
-  scan: (input) => (deeds[input.messages.at(-1)!.content] ?? allow)() as Verdict,
+  settings: {
+    text: s.text({ default: "t" }),
+    number: s.number({ default: 1.5 }),
+    flag: s.boolean({ default: false }),
+    choice: s.oneOf(["one", "two"], { default: "one" }),
+    list: s.list(s.text({ minLength: 1 }), { default: [] }),
+  },
+
+  scan(input, it) {
+    const [first] = input.texts();
+    switch (first!.text) {
+      case "settings":
+        return block(`${it.text} ${it.number * 10} ${it.flag ? "yes" : "no"} ${it.choice} ${it.list.map((item) => `${item}+`).join("")}`);
+      case "ask":
+        return requireApproval("sure?", [], { approvers: ["team:risk", "role:approver"], required: 2 });
+      case "remember":
+        input.state.seen = `${input.state.seen ?? ""}x`;
+        return allow().withLabels({ seen: "yes" });
+    }
+    const deed = deeds[first!.text];
+    return deed ? (deed() as Verdict) : mask(input.find("secret", "retsec"), "***");
+  },
 });
