@@ -35,8 +35,19 @@ const LANGUAGES: [(&str, Tried); 11] = [
 /// Those that give the same bytes from the same source, wherever it stands.
 const REPRODUCIBLE: [&str; 7] = ["rust", "wat", "c", "cpp", "go", "zig", "nim"];
 
-/// Whose guard that misbehaves also does what `tests/programs/languages/cases` ask: the other SDKs are tested in their own language.
-const FEATURED: [&str; 5] = ["c", "cpp", "go", "zig", "nim"];
+/// What the guard that misbehaves also does, as `tests/programs/languages/cases` ask, and what its memory is: a text of its own, or a state that
+/// its SDK keeps as JSON. Rust's SDK is tested in Rust, and there is none for WebAssembly text.
+const FEATURED: [(&str, &str); 9] = [
+    ("c", "text.yaml"),
+    ("cpp", "text.yaml"),
+    ("go", "text.yaml"),
+    ("zig", "text.yaml"),
+    ("nim", "text.yaml"),
+    ("python", "state.yaml"),
+    ("javascript", "state.yaml"),
+    ("typescript", "state.yaml"),
+    ("assemblyscript", "state.yaml"),
+];
 
 /// A folder with a guard of a language, somewhere else than in the repository.
 struct Workshop {
@@ -182,8 +193,9 @@ fn what_a_guard_does_that_it_should_not_fails_closed_in_any_language_and_what_it
         let outcome = workshop.test(&workshop.guard().join("cases"));
         assert!(failures(&outcome).is_empty(), "{language}: {:#?}", failures(&outcome));
         assert!(outcome["hold"].as_u64() >= Some(10), "{language}: {outcome}");
-        if FEATURED.contains(&language) {
-            let outcome = workshop.test(&root().join("tests/programs/languages/cases"));
+        let features = FEATURED.iter().filter(|(name, _)| *name == language);
+        for cases in features.flat_map(|(_, memory)| ["cases".to_owned(), format!("memory/{memory}")]) {
+            let outcome = workshop.test(&root().join("tests/programs/languages").join(cases));
             assert!(failures(&outcome).is_empty(), "{language}: {:#?}", failures(&outcome));
         }
     });
@@ -191,14 +203,65 @@ fn what_a_guard_does_that_it_should_not_fails_closed_in_any_language_and_what_it
 
 #[test]
 fn a_missing_tool_is_told_in_one_line_with_the_command_that_installs_it() {
-    for (language, variable) in [("c", "ZIG"), ("zig", "ZIG"), ("go", "GO"), ("nim", "NIM")] {
+    for (language, variable, installer) in [
+        ("c", "ZIG", "pip"),
+        ("zig", "ZIG", "pip"),
+        ("go", "GO", "pip"),
+        ("nim", "NIM", "pip"),
+        ("python", "COMPONENTIZE_PY", "pip"),
+        ("javascript", "ESBUILD", "npm"),
+        ("typescript", "TSC", "npm"),
+        ("assemblyscript", "ASC", "npm"),
+    ] {
         let workshop = Workshop::new(language);
         assert!(workshop.aegis(&["guard", "new", "my-guard", "--lang", language]).status.success(), "{language}");
         let mut command = aegis(workshop.dir.path());
         command.env(variable, "/not/there").env("PATH", "").env_remove("CLANG");
         let output = command.args(["guard", "build", "my-guard"]).output().expect("the binary runs");
         let said = String::from_utf8_lossy(&output.stderr);
-        let line = said.lines().find(|it| it.contains("Install it with \"pip install")).unwrap_or_else(|| panic!("{language}: {said}"));
+        let told = format!("Install it with \"{installer} install");
+        let line = said.lines().find(|it| it.contains(&told)).unwrap_or_else(|| panic!("{language}: {said}"));
         assert!(!output.status.success() && line.contains(&format!("set {variable}")), "{language}: {said}");
+    }
+}
+
+/// As the Python product documents it, but for the line that imports the verdict.
+const CLASS: &str = r#"from aegis_guard import Verdict
+
+class SensitiveTopicGuard:
+    name = "sensitive-topic"
+    streaming = "none"
+
+    async def scan(self, messages, state):
+        text = " ".join(m.get("content", "") for m in messages)
+        if "financial advice" in text.lower():
+            return Verdict.require_approval("Financial advice requires human review")
+        return Verdict.allow()
+"#;
+
+const CASES_OF_CLASS: &str = r#"
+- name: a hit asks
+  input: Any Financial Advice?
+  expect: {verdict: {require_approval: {prompt: Financial advice requires human review, approvers: [], required: 0}}}
+- name: a list of parts is one text
+  input: {messages: [{role: user, content: [{type: text, text: hello}, {type: text, text: financial advice}]}]}
+  expect: {verdict: require_approval}
+- name: a miss passes, and nothing is remembered
+  input: hello
+  expect: {verdict: allow, memory: null}
+"#;
+
+#[test]
+fn a_class_as_the_python_product_has_it_is_a_guard_as_it_stands() {
+    let workshop = Workshop::new("python");
+    let write = |name: &str, text: &str| {
+        let path = workshop.guard().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| std::fs::write(path, text)).expect("writable");
+    };
+    write("guard.py", CLASS);
+    write("cases/class.yaml", CASES_OF_CLASS);
+    if workshop.build().is_some() {
+        let outcome = workshop.test(&workshop.guard().join("cases"));
+        assert!(failures(&outcome).is_empty() && outcome["hold"] == 3, "{:#?}", failures(&outcome));
     }
 }

@@ -3,6 +3,7 @@
 import { allow, block, failed, Finding, Guard, Input, mask, Place, PlaceKind, requireApproval, Settings, Verdict } from "aegis-guard";
 
 let seen = 0;
+let warmed = 0;
 
 function deeper(n: i32): i32 {
   return n == i32.MIN_VALUE ? 0 : deeper(n + 1) + 1;
@@ -28,8 +29,14 @@ class Hostile extends Guard {
     for (let i = 0; i < list.length; i++) this.told += list[i] + "+";
   }
 
+  warmUp(): string[] {
+    return ["warm"];
+  }
+
   scan(input: Input): Verdict {
     const text = input.texts()[0].text;
+    if (text == "warm") warmed++;
+    if (text == "tell warmth") return block(warmed.toString());
     if (text == "settings") return block(this.told);
     if (text == "ask") return this.ask();
     if (text == "remember") return this.remember(input);

@@ -3,6 +3,7 @@
 import { allow, block, guard, mask, requireApproval, s } from "aegis-guard";
 
 let seen = 0;
+let warmed = 0;
 const deeper = (n) => deeper(n + 1) + 1;
 
 const deeds = {
@@ -46,10 +47,16 @@ export default guard({
     choice: s.oneOf(["one", "two"], { default: "one" }),
     list: s.list(s.text({ minLength: 1 }), { default: [] }),
   },
+  warmUp: ["warm"],
 
   scan(input, it) {
     const [first] = input.texts();
     switch (first.text) {
+      case "warm":
+        warmed++;
+        break;
+      case "tell warmth":
+        return block(String(warmed));
       case "settings":
         return block(`${it.text} ${it.number * 10} ${it.flag ? "yes" : "no"} ${it.choice} ${it.list.map((item) => `${item}+`).join("")}`);
       case "ask":

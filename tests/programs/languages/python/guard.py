@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from aegis_guard import Input, Verdict, allow, block, guard, mask, require_approval
 
 seen = 0
+warmed = 0
 
 
 @dataclass
@@ -101,12 +102,17 @@ DEEDS = {
 }
 
 
-@guard
+@guard(warm_up=["warm"])
 async def hostile(input: Input, settings: Settings) -> Verdict:
     """Does what the text says"""
     text = input.texts()[0].text
     if text == "wait":
         await asyncio.sleep(1)
+    if text == "warm":
+        global warmed
+        warmed += 1
+    if text == "tell warmth":
+        return block(str(warmed))
     if text == "settings":
         return settings.told()
     if text == "remember":

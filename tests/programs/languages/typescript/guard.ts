@@ -3,6 +3,7 @@
 import { allow, block, guard, mask, requireApproval, s, type Finding, type Verdict } from "aegis-guard";
 
 let seen = 0;
+let warmed = 0;
 const deeper = (n: number): number => deeper(n + 1) + 1;
 const somewhere: Finding = { rule: "x", at: { tag: "part", val: { message: 0, part: 0 } }, start: 1, end: 2 };
 
@@ -38,10 +39,16 @@ export default guard({
     choice: s.oneOf(["one", "two"], { default: "one" }),
     list: s.list(s.text({ minLength: 1 }), { default: [] }),
   },
+  warmUp: ["warm"],
 
   scan(input, it) {
     const [first] = input.texts();
     switch (first!.text) {
+      case "warm":
+        warmed++;
+        break;
+      case "tell warmth":
+        return block(String(warmed));
       case "settings":
         return block(`${it.text} ${it.number * 10} ${it.flag ? "yes" : "no"} ${it.choice} ${it.list.map((item) => `${item}+`).join("")}`);
       case "ask":
