@@ -28,9 +28,9 @@ class Finding(NamedTuple):
 
 
 def _lower(text: str) -> str:
-    """In lower case, character by character: an index means the same in both."""
+    """In lower case, character by character: an index means the same in both. Only İ has two characters in lower case; it is left as it is."""
     lowered = text.lower()
-    return lowered if len(lowered) == len(text) else "".join(low if len(low := it.lower()) == 1 else it for it in text)
+    return lowered if len(lowered) == len(text) else "İ".join(it.lower() for it in text.split("İ"))
 
 
 class Text:
