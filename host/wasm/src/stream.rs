@@ -150,5 +150,5 @@ fn function<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
         (0..=9).rev().find_map(|patch| instance.get_export_index(&mut *store, None, &format!("aegis:guard/stream-scanner@0.1.{patch}")));
     let index = interface.and_then(|it| instance.get_export_index(&mut *store, Some(&it), name));
     let index = index.ok_or_else(|| wasmtime::format_err!("it exports no {name} in aegis:guard/stream-scanner@0.1"))?;
-    instance.get_typed_func(store, &index)
+    instance.get_typed_func(store, index)
 }

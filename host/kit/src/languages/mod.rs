@@ -55,8 +55,11 @@ pub(crate) struct Kit {
     /// Whether a folder looks like a guard in this language.
     pub(crate) recognises: fn(&Names) -> bool,
     /// From the folder to a core module or a component, in binary or as text.
-    pub(crate) build: fn(&Project, &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError>,
+    pub(crate) build: Build,
 }
+
+/// The second parameter is told what begins, in a few words.
+type Build = fn(&Project, &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError>;
 
 impl Language {
     /// All there are.

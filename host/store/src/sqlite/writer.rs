@@ -29,12 +29,15 @@ pub(super) struct Batch<'a> {
     link: Link,
 }
 
+/// Work outside of any transaction.
+type Alone = Box<dyn FnOnce(&Connection) + Send>;
+
 /// What the thread does next.
 enum Task {
     /// In a transaction with whatever else is waiting.
     Shared(Box<dyn Job>),
     /// Outside of any transaction.
-    Alone(Box<dyn FnOnce(&Connection) + Send>),
+    Alone(Alone),
 }
 
 /// Something to write and somebody who waits for it.
@@ -133,7 +136,7 @@ fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transacti
 }
 
 /// The jobs that can share a transaction, or none when what is left in `alone` comes first. `None` when nobody will ask any more.
-fn next(waiting: &Receiver<Task>, alone: &mut Option<Box<dyn FnOnce(&Connection) + Send>>) -> Option<Vec<Box<dyn Job>>> {
+fn next(waiting: &Receiver<Task>, alone: &mut Option<Alone>) -> Option<Vec<Box<dyn Job>>> {
     let mut jobs = vec![];
     while alone.is_none() && jobs.len() < BATCH {
         let task = if jobs.is_empty() { Some(waiting.recv().ok()?) } else { waiting.try_recv().ok() };
