@@ -106,7 +106,7 @@ pub enum KitError {
     /// A workspace of several guards.
     #[error("the folder holds several guards ({}): build them one by one, each from its own folder", .0.join(", "))]
     SeveralModules(Vec<String>),
-    /// Compiled for a system that guards do not have.
+    /// Compiled for WASI as it was before preview 1, which no adapter stands for.
     #[error("the module is for WASI as it was before preview 1 (it imports {0}): compile it for wasm32-wasip1 or wasm32-unknown-unknown")]
     Wasi(String),
     /// WebAssembly, but no guard.

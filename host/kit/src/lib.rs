@@ -36,6 +36,9 @@ pub struct Built {
 
 /// Builds what stands at `path`: a folder with a guard, or a file with a core module or a component, binary or text. The language is that of the
 /// folder's files unless one is said. `progress` is told what begins, in a few words; what tools say goes to stderr as it is.
+///
+/// # Errors
+/// Why there is no component, and what to do: a tool is missing or has refused, or what it made does not fit the contract.
 pub fn build(path: &Path, language: Option<Language>, progress: &mut dyn FnMut(&str)) -> Result<Built, KitError> {
     let kind = path.extension().and_then(|it| it.to_str());
     let (language, bytes) = match kind {
@@ -51,6 +54,9 @@ pub fn build(path: &Path, language: Option<Language>, progress: &mut dyn FnMut(&
 }
 
 /// Makes a component of a core module, or checks a component; both may be in the text format.
+///
+/// # Errors
+/// It is no WebAssembly, no guard, or does not fit the contract.
 pub fn from_bytes(bytes: &[u8]) -> Result<Built, KitError> {
     let bytes = wat::parse_bytes(bytes).map_err(|error| KitError::NotWasm(error.to_string()))?;
     let core_size = wasmparser::Parser::is_core_wasm(&bytes).then_some(bytes.len());

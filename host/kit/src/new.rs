@@ -5,6 +5,9 @@ use crate::{KitError, sdk};
 use std::path::{Path, PathBuf};
 
 /// Makes `folder`, which must not be there or be empty, a guard in this language that builds; its name is the folder's. The files written.
+///
+/// # Errors
+/// The name is none in some language, something is there already, or the folder cannot be written; then some files may be.
 pub fn guard(folder: &Path, language: Language) -> Result<Vec<PathBuf>, KitError> {
     let name = name(folder)?;
     if std::fs::read_dir(folder).is_ok_and(|mut it| it.next().is_some()) || folder.is_file() {

@@ -14,7 +14,7 @@ pub struct LedgerLine {
     pub n: u64,
     /// The hash of the line before; zeros before line 1.
     pub previous: Digest,
-    /// An [`aegis_core::Entry`] as JSON, byte for byte as it was sealed.
+    /// An [`aegis_core::Record`] as JSON, byte for byte as it was sealed.
     pub entry: Vec<u8>,
     /// [`Link::seal`] over all of this.
     pub hash: Digest,
@@ -66,7 +66,7 @@ impl Verifier {
         if link.seal(&line.entry) != line.hash {
             return Err(format!("ledger {}: line {} or the one before was changed", line.stream, line.n));
         }
-        self.removals.pass(line).map_err(|error| format!("ledger {}: line {} cannot be read: {error}", line.stream, line.n))?;
+        self.removals.pass(line).map_err(|error| unreadable(line, &error).to_string())?;
         self.links.insert(line.stream.clone(), link.next(line.hash));
         Ok(())
     }

@@ -18,17 +18,27 @@ pub trait Upkeep: Send + Sync {
     /// Removes up to `limit` of what `doomed` names, writes into the ledger what that was, and says how much: in one small transaction, so that
     /// nobody waits for long. Whoever wants all of it asks again until it is nothing. A run that is not over is never touched. After a
     /// crash either both are written, what is gone and that it is, or neither.
+    ///
+    /// # Errors
+    /// [`StoreError::NotHost`] where it was opened for a command; else it failed, and nothing is gone.
     async fn remove(&self, doomed: &Doomed, now: Time, limit: usize) -> Result<Gone, StoreError>;
 
-    /// What there is of one principal's that could be erased, and what could not.
+    /// What there is of one principal's that could be erased, and what could not. A crash changes nothing here.
     async fn held(&self, principal: &str) -> Result<Held, StoreError>;
 
     /// Gives a little of what removed things took up back to the disk; whether there is more worth giving back. A crash changes nothing
     /// here but the size of files.
+    ///
+    /// # Errors
+    /// [`StoreError::NotHost`] where it was opened for a command; else it failed, and can be tried again.
     async fn shrink(&self) -> Result<bool, StoreError>;
 
     /// After this returns nothing that was removed before is to be found anywhere in the store's files, in no free or half-filled place
     /// and in no log. It writes all of the store anew, and whoever commits waits until it is done. A crash leaves it as it was; do it again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotHost`] where it was opened for a command, [`StoreError::Busy`] while somebody reads, [`StoreError::Full`] where the disk
+    /// has no room for a second copy. Then bytes of what was removed may still be there: do it again.
     async fn scrub(&self) -> Result<(), StoreError>;
 
     /// Transactions with the disk so far. Commits that wait at the same time share one, and each waits for the disk once.
