@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+/// When a guard is asked: the same wherever and whenever it is tried.
 const MOMENT: Time = Time(1_700_000_000_000);
 /// Replies that a streaming guard is tried on.
 const STREAMS: usize = 300;
@@ -248,8 +249,10 @@ impl Probe<'_> {
 
     fn big(&self) -> String {
         let line = format!("{} – Nothing to see here, only words after words. {}\n", "é", self.words.first().map_or("", String::as_str));
-        let mut text = "Plain words that go on and on, as people write them.\n".repeat(BIG / 53);
-        text.truncate(BIG - line.len());
+        let plain = "Plain words that go on and on, as people write them.\n";
+        // Settings may have a text that is longer than that by itself.
+        let mut text = plain.repeat(BIG.div_ceil(plain.len()));
+        text.truncate(BIG.saturating_sub(line.len()));
         text + &line
     }
 
