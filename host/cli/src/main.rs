@@ -45,7 +45,7 @@ enum Command {
     /// List, show, create and decide runs
     #[command(subcommand)]
     Runs(runs::Runs),
-    /// Build, inspect and try guards
+    /// Begin, build, test, inspect and measure guards
     #[command(subcommand)]
     Guard(guard::Guard),
     /// Create, list and revoke keys
@@ -54,7 +54,7 @@ enum Command {
     /// Export the ledger, verify an export, ask the guards again
     #[command(subcommand)]
     Ledger(ledger::Ledger),
-    /// Check the store
+    /// Check, copy and migrate the store
     #[command(subcommand)]
     Db(db::Db),
     /// Check and show the configuration
