@@ -71,10 +71,12 @@ struct Case {
     #[serde(default)]
     stage: Option<Stage>,
     input: Value,
+    /// Left out, the guard has to judge, whatever it says.
+    #[serde(default)]
     expect: Expect,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
     #[serde(default)]
@@ -391,6 +393,8 @@ mod tests {
             ("{name: n, settings: {word: bad}, input: oh bad, expect: {findings: [{rule: word, start: 4}]}}".into(), Err("findings")),
             ("{name: n, settings: {word: bad}, input: oh bad, expect: {memory: x}}".into(), Err("memory: the guard says null")),
             ("{name: n, settings: {word: bad}, input: oh bad, expect: {reason: x}}".into(), Err("reason")),
+            ("{name: n, settings: {word: bad}, input: oh bad}".into(), Ok(())),
+            ("{name: n, input: oh bad}".into(), Err("word")),
             ("{name: n, input: bad, expect: {error: word}}".into(), Ok(())),
             ("{name: n, settings: {word: bad}, input: oh, expect: {error: word}}".into(), Err("allow")),
             ("{name: n, settings: {word: bad}, input: {messages: [], memory: m, labels: [{key: k, value: v}], principal: {id: p}, time: 7}, expect: {verdict: allow}}".into(), Ok(())),
