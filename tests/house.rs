@@ -64,7 +64,7 @@ fn each_crate_knows_only_those_that_the_arrows_point_to() {
         ("store", &["core"]),
         ("provider", &["core"]),
         ("server", &["core", "provider", "store", "wasm"]),
-        ("cli", &["core", "kit", "server", "store", "wasm"]), // the store for `keys`, which works beside a host
+        ("cli", &["core", "kit", "server", "store", "wasm"]), // the store for `keys`, `ledger` and `db`, which work beside a host
     ] {
         let manifest = std::fs::read_to_string(root().join("host").join(name).join("Cargo.toml")).expect("a manifest");
         let depends = manifest.lines().filter_map(|line| line.strip_prefix("aegis-")?.split(['.', ' ', '=']).next());

@@ -452,7 +452,6 @@ static bool take_value(json *in, const aegis_setting *setting) {
     return false;
 }
 
-/* Their number, and the one of this name. */
 static size_t settings_count(void) {
     size_t count = 0;
     for (const aegis_setting *it = aegis_this_guard.settings; it && it->name; it++) count++;

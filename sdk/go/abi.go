@@ -11,7 +11,7 @@ import (
 // handed is what the host handed over for one call, kept what it is still reading.
 var handed, kept [][]uint64
 
-// bytes is memory of the size, aligned for everything, and where it is.
+// memory is room of the size, aligned for everything, which owner keeps: where it is.
 func memory(size uint32, owner *[][]uint64) uint32 {
 	words := make([]uint64, size/8+1)
 	*owner = append(*owner, words)
