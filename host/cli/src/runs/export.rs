@@ -29,7 +29,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(super) async fn run(self, server: &Server) -> Result<(), Failure> {
-        let (mut seen, mut erased, mut after) = (0, 0, Value::Null);
+        let (mut seen, mut erased, mut unreadable, mut after) = (0, 0, 0, Value::Null);
         while seen < self.limit as usize {
             let page = server.get(&self.path(seen, &after)).await?;
             let runs = page["data"].as_array().cloned().ok_or_else(|| Failure::new(Code::CLI_SERVER, "the server sent no list of runs"))?;
@@ -43,13 +43,17 @@ impl Export {
                 }
             }
             seen += runs.len();
+            // A page may hold nothing else, and others follow it.
+            unreadable += page["unreadable"].as_array().map_or(0, Vec::len);
             after = page["next"].clone();
-            if runs.is_empty() || after.is_null() {
+            if after.is_null() {
                 break;
             }
         }
-        if erased > 0 {
-            tell(&format!("{erased} runs were left out: their content was erased"));
+        for (count, why) in [(erased, "their content was erased"), (unreadable, "the store cannot read them")] {
+            if count > 0 {
+                tell(&format!("{count} runs were left out: {why}"));
+            }
         }
         Ok(())
     }
