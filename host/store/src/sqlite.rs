@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::conformance::{Place, conformance, plain};
     use crate::{Blobs, CommitError, Doomed, Keys, Requests, Runs, Store, Upkeep};
-    use aegis_core::{Answer, Event, Message, Principal, Request, Role, Run, Time, Usage};
+    use aegis_core::{Answer, Event, Message, Principal, Request, Role, Run, RunId, Time, Usage};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -375,6 +375,52 @@ mod tests {
         assert_eq!((report.runs, report.lines, report.faults), (19, 19, vec![]), "nothing is half done");
         host.run_create(plain(30).commit()).await.expect("the ledger goes on where it was");
         assert_eq!(host.check().await.expect("a report").faults, Vec::<String>::new());
+    }
+
+    /// A run that is over.
+    async fn over(store: &Sqlite, n: u16) -> RunId {
+        let mut run = plain(n);
+        run.handle(Event::Cancelled { by: Principal::anonymous() }, run.updated_at()).expect("it is open");
+        store.run_create(run.commit()).await.expect("a new run");
+        run.id()
+    }
+
+    #[tokio::test]
+    async fn runs_that_cannot_be_read_do_not_keep_the_content_of_others() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        for n in 1..=6 {
+            over(&store, n).await;
+        }
+        meddle(&folder, "UPDATE run SET checkpoint = x'01' WHERE seq <= 4");
+        for (limit, count) in [(1, 1), (2, 1), (2, 0)] {
+            let gone = store.remove(&Doomed::Content { ended_before: Time(u64::MAX) }, Time(9), limit).await;
+            assert_eq!(gone.expect("it is removed").count, count);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_content_of_a_run_is_never_written_over_another_run_that_has_its_number_now() {
+        let folder = folder();
+        let store = Arc::new(host(&folder).expect("a database"));
+        over(&store, 1).await;
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (go_on, told) = std::sync::mpsc::channel::<()>();
+        let busy = store.clone();
+        let held = tokio::spawn(async move { busy.alone(move |_| Ok(begin.send(()).is_ok() && told.recv().is_err())).await });
+        tokio::task::yield_now().await;
+        begun.recv().expect("the writer is at it");
+        let eraser = store.clone();
+        let erase = Doomed::ContentOf { principal: plain(1).principal().id.clone(), by: "root".into(), after: None };
+        let mut erasing = tokio::spawn(async move { eraser.remove(&erase, Time(9), 9).await });
+        // By then it has read, and waits for the writer.
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(500), &mut erasing).await.is_err());
+        let other = plain(2).id();
+        let id: String = other.as_bytes().iter().map(|it| format!("{it:02x}")).collect();
+        meddle(&folder, &format!("UPDATE run SET id = x'{id}'"));
+        drop(go_on);
+        held.await.expect("no panic").expect("it is over");
+        assert_eq!(erasing.await.expect("no panic").expect("nothing to erase").count, 0);
     }
 
     #[tokio::test]

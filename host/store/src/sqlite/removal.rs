@@ -18,6 +18,7 @@ const SLACK: i64 = 20;
 
 /// A run whose content is out of it.
 struct Emptied {
+    /// May be another run's by the time of the transaction: SQLite gives the number of the last row again when that is gone.
     seq: i64,
     id: RunId,
     bytes: Vec<u8>,
@@ -29,11 +30,7 @@ impl Sqlite {
         let limit = rows(limit);
         match doomed.clone() {
             Doomed::Content { ended_before } => {
-                let find = move |db: &mut Connection| {
-                    let sql = format!("SELECT id, checkpoint, seq FROM run WHERE {OVER} AND erased = 0 AND updated_at < ?1 LIMIT ?2");
-                    emptied(db, &sql, params![milliseconds(ended_before), limit], now)
-                };
-                let (found, _) = self.read(find).await?;
+                let found = self.long_over(ended_before, now, limit).await?;
                 self.empty(found, now, move |runs| Removed::Content { runs, ended_before }).await
             }
             Doomed::ContentOf { principal, by, after } => {
@@ -45,13 +42,31 @@ impl Sqlite {
                     );
                     emptied(db, &sql, params![whose, limit, after], now)
                 };
-                let (found, last) = self.read(find).await?;
+                let Looked { found, last, .. } = self.read(find).await?;
                 let gone =
                     self.empty(found, now, move |runs| Removed::Erased { runs, principal: principal.clone(), by: by.clone() }).await?;
                 Ok(Gone { last, ..gone })
             }
             Doomed::Runs { ended_before } => self.remove_runs(ended_before, now, limit).await,
             Doomed::Lines { written_before } => self.remove_lines(written_before, now, limit).await,
+        }
+    }
+
+    /// Those that cannot be read are passed over: however many they are, the others behind them go.
+    async fn long_over(&self, ended_before: Time, now: Time, limit: i64) -> Result<Vec<Emptied>, StoreError> {
+        let (before, mut passed) = (milliseconds(ended_before), 0);
+        loop {
+            let find = move |db: &mut Connection| {
+                let sql = format!(
+                    "SELECT id, checkpoint, seq FROM run WHERE {OVER} AND erased = 0 AND updated_at < ?1 ORDER BY updated_at, seq LIMIT ?2 OFFSET ?3"
+                );
+                emptied(db, &sql, params![before, limit, passed], now)
+            };
+            let Looked { found, count, .. } = self.read(find).await?;
+            if count == 0 || !found.is_empty() {
+                return Ok(found);
+            }
+            passed += count;
         }
     }
 
@@ -67,8 +82,8 @@ impl Sqlite {
         let written = self.write(move |batch| {
             let mut runs = vec![];
             for it in &found {
-                let sql = format!("UPDATE run SET checkpoint = ?2, erased = 1 WHERE seq = ?1 AND erased = 0 AND {OVER}");
-                if batch.tx.prepare_cached(&sql)?.execute(params![it.seq, it.bytes])? == 1 {
+                let sql = format!("UPDATE run SET checkpoint = ?2, erased = 1 WHERE seq = ?1 AND id = ?3 AND erased = 0 AND {OVER}");
+                if batch.tx.prepare_cached(&sql)?.execute(params![it.seq, it.bytes, it.id.as_bytes()])? == 1 {
                     batch.tx.prepare_cached("DELETE FROM request WHERE run = ?1")?.execute([it.seq])?;
                     runs.push(it.id);
                 }
@@ -97,8 +112,8 @@ impl Sqlite {
         let removed = self.write(move |batch| {
             let mut runs = vec![];
             for &(seq, id) in &found {
-                let sql = format!("DELETE FROM run WHERE seq = ?1 AND updated_at < ?2 AND {OVER}");
-                let deleted = batch.tx.prepare_cached(&sql)?.execute(params![seq, before])?;
+                let sql = format!("DELETE FROM run WHERE seq = ?1 AND id = ?3 AND updated_at < ?2 AND {OVER}");
+                let deleted = batch.tx.prepare_cached(&sql)?.execute(params![seq, before, id.as_bytes()])?;
                 runs.extend((deleted == 1).then_some(id));
             }
             told(batch, runs, now, |runs| Removed::Runs { runs, ended_before })
@@ -172,21 +187,32 @@ impl Sqlite {
     }
 }
 
-/// Runs without their content, and the last one that was looked at. One that cannot be read is left as it is: a check names it.
-fn emptied(db: &Connection, sql: &str, values: impl Params, now: Time) -> Result<(Vec<Emptied>, Option<RunId>), StoreError> {
-    let (mut find, mut found, mut last, mut room) = (db.prepare_cached(sql)?, vec![], None, STEP);
+/// What a step has looked at.
+struct Looked {
+    /// Without their content.
+    found: Vec<Emptied>,
+    /// So many runs, those that cannot be read too.
+    count: i64,
+    /// The last of them.
+    last: Option<RunId>,
+}
+
+/// One that cannot be read is left as it is: a check names it.
+fn emptied(db: &Connection, sql: &str, values: impl Params, now: Time) -> Result<Looked, StoreError> {
+    let (mut find, mut room) = (db.prepare_cached(sql)?, STEP);
+    let mut looked = Looked { found: vec![], count: 0, last: None };
     let mut rows = find.query(values)?;
     while let Some(row) = rows.next()?.filter(|_| room > 0) {
         let (seq, (id, checkpoint)) = (row.get(2)?, stored(row)?);
         room = room.saturating_sub(checkpoint.len());
-        last = Some(id);
+        (looked.last, looked.count) = (Some(id), looked.count + 1);
         match runs::decode((id, checkpoint)).map(|mut run| run.erase(now).map(|()| run)) {
-            Ok(Ok(run)) => found.push(Emptied { seq, id, bytes: run.packed() }),
+            Ok(Ok(run)) => looked.found.push(Emptied { seq, id, bytes: run.packed() }),
             Ok(Err(error)) => tracing::error!(run = %id, %error, "the content of a run cannot be removed"),
             Err(error) => tracing::error!(run = %id, %error, "the content of a run cannot be removed"),
         }
     }
-    Ok((found, last))
+    Ok(looked)
 }
 
 /// Writes down what has gone, if anything has.
