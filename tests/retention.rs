@@ -159,6 +159,54 @@ async fn what_one_principal_has_said_is_erased_from_every_file_and_others_keep_t
 }
 
 #[tokio::test]
+async fn a_run_that_cannot_be_read_keeps_nothing_else_of_its_principal_in_the_files() {
+    let host = Host::start(&config("none")).await;
+    let mut ids = vec![];
+    for _ in 0..5 {
+        ids.push(id(&host.submit("", "hello GONEMARK", json!({})).await));
+    }
+    for _ in 0..2 {
+        ids.push(id(&host.submit("", "financial advice GONEMARK", json!({})).await));
+    }
+    let meddler = rusqlite::Connection::open(host.dir.path().join("aegis.db")).expect("the database");
+    for damaged in [&ids[0], &ids[5]] {
+        let sql = format!("UPDATE run SET checkpoint = x'01' WHERE hex(id) = '{}'", damaged.replace('-', "").to_uppercase());
+        assert_eq!(meddler.execute(&sql, []).expect("it may"), 1);
+    }
+    drop(meddler);
+    for more in [&[][..], &["--cancel"]] {
+        let erased = host.aegis("", &[&["runs", "erase", "--principal", "anonymous", "--yes"], more].concat());
+        assert!(erased.status.code() == Some(1) && said(&erased).contains("2 runs cannot be read"), "{}", said(&erased));
+    }
+    assert_eq!(found_in(host.dir.path(), "GONEMARK"), Vec::<String>::new());
+    for run in ids[1..5].iter().chain([&ids[6]]) {
+        assert!(host.get("", &format!("/v1/runs/{run}")).await.1["content_erased_at"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn runs_that_end_while_their_principal_is_erased_are_not_taken_for_damaged() {
+    let host = std::sync::Arc::new(Host::start(&config("none")).await);
+    let traffic: Vec<_> = (0..4)
+        .map(|_| {
+            let host = host.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    host.submit("", "hello", json!({})).await;
+                }
+            })
+        })
+        .collect();
+    let mut times = 0;
+    while !traffic.iter().all(|it| it.is_finished()) {
+        let (status, answer) = host.post("", "/v1/erasures", json!({"principal": "anonymous"})).await;
+        assert_eq!(status, 200, "{answer}");
+        times += 1;
+    }
+    assert!(times > 1, "{times}");
+}
+
+#[tokio::test]
 async fn nothing_is_removed_where_nobody_asked_for_it() {
     let host = Host::start(&config("none")).await;
     let run = id(&host.submit("", "hello", json!({})).await);

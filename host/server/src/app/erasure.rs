@@ -4,7 +4,7 @@ use super::{App, AppError};
 use crate::clock;
 use crate::detached::Detached;
 use aegis_core::{Principal, PrincipalRole, RunId};
-use aegis_store::{Doomed, Held, StoreError};
+use aegis_store::{Doomed, Held, Page, RunFilter, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,10 @@ const STEP: usize = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often the files are tried.
 const SCRUBS: usize = 3;
+/// How often runs are looked for that have ended meanwhile.
+const ROUNDS: usize = 3;
+/// Runs that are looked at once for whether they can be read.
+const LOOK: usize = 100;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -59,14 +63,20 @@ impl App {
             return Ok(foreseen(held, new.cancel));
         }
         let cancelled = if new.cancel { self.end_all(who, &new.principal).await? } else { 0 };
-        let erased = self.erase_all(who, &new.principal).await?;
-        let left = self.store.held(&new.principal).await?;
-        if left.erasable > 0 {
-            let why = format!("{} runs cannot be read, and so not be erased: `aegis db check` names them", left.erasable);
-            return Err(StoreError::Damaged(why).into());
+        let (mut erased, mut left) = (0, held);
+        for _ in 0..ROUNDS {
+            erased += self.erase_all(who, &new.principal).await?;
+            left = self.store.held(&new.principal).await?;
+            if left.erasable == 0 {
+                break;
+            }
         }
+        // Before anything is said of what could not be erased: the rest has to be gone from the files all the same.
         self.scrub().await?;
         tracing::info!(runs = erased, by = who.id, "erased what a principal has said");
+        if left.erasable > 0 || (new.cancel && left.open > 0) {
+            self.all_readable(&new.principal).await?;
+        }
         Ok(Erasure { erased, cancelled, open: left.open, open_runs: left.open_runs })
     }
 
@@ -79,6 +89,8 @@ impl App {
                     Ok(_) => cancelled += 1,
                     // It came to its end by itself.
                     Err(AppError::Finished(_) | AppError::UnknownRun) => {}
+                    // The others are ended; that it cannot be is said at the end.
+                    Err(AppError::Store(StoreError::Damaged(_) | StoreError::Newer { .. })) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -97,6 +109,25 @@ impl App {
             self.metrics.removed("erased", gone.count);
             (erased, after) = (erased + gone.count as u64, gone.last);
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What is left may have ended only now; or it cannot be read, and then asking again does not help.
+    async fn all_readable(&self, principal: &str) -> Result<(), AppError> {
+        let filter = RunFilter { principal: Some(principal.into()), ..RunFilter::default() };
+        let (mut unreadable, mut page) = (0, Page { limit: LOOK, after: None });
+        loop {
+            let found = self.store.run_list(&filter, &page).await?;
+            unreadable += found.unreadable.len();
+            page.after = found.next;
+            match page.after {
+                Some(_) => {}
+                None if unreadable == 0 => return Ok(()),
+                None => {
+                    let why = format!("{unreadable} runs cannot be read, and so not be erased: `aegis db check` names them");
+                    return Err(StoreError::Damaged(why).into());
+                }
+            }
         }
     }
 
