@@ -17,17 +17,33 @@ pub(crate) fn unpack(language: &str, folder: &Path) -> Result<(), KitError> {
     let files: Vec<_> = below(language).filter(|(name, _)| !name.starts_with("template/") && !name.starts_with("tests/")).collect();
     for (name, bytes) in &files {
         let path = folder.join(name);
+        no_links(folder, name)?;
         if fs::read(&path).is_ok_and(|there| there == *bytes) {
             continue;
         }
         write(&path, bytes)?;
     }
+    no_links(folder, ".files")?;
     let listed = folder.join(".files");
     let before = fs::read_to_string(&listed).unwrap_or_default();
-    let gone = before.lines().filter(|line| !files.iter().any(|(name, _)| name == line) && is_plain(line));
+    let gone =
+        before.lines().filter(|line| !files.iter().any(|(name, _)| name == line) && is_plain(line) && no_links(folder, line).is_ok());
     gone.for_each(|name| drop(fs::remove_file(folder.join(name)))); // whoever took it away already has done what we wanted
     let names = files.iter().map(|(name, _)| format!("{name}\n")).collect::<String>();
     if names == before { Ok(()) } else { write(&listed, names.as_bytes()) }
+}
+
+/// Whoever sent the folder may have put a link where we write or take away, and meant what it leads to.
+///
+/// # Errors
+/// `folder`, what it is in, or something between it and `name` is a link.
+pub(crate) fn no_links(folder: &Path, name: &str) -> Result<(), KitError> {
+    let whole = folder.join(name);
+    let depth = Path::new(name).components().count() + 2;
+    let linked = whole.ancestors().take(depth).find(|it| it.is_symlink());
+    let failed =
+        |it: &Path| KitError::Write { path: it.into(), source: std::io::Error::other("it is a link, and what it leads to is not ours") };
+    linked.map_or(Ok(()), |it| Err(failed(it)))
 }
 
 /// Whether it is a name below the folder, whoever wrote the list.
@@ -60,6 +76,27 @@ mod tests {
         let first = modified();
         unpack("rust", folder.path()).unwrap();
         assert_eq!(modified(), first);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed_out_of_the_folder() {
+        use std::os::unix::fs::symlink;
+        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (sdk, precious) = (folder.path().join(".aegis/rust"), home.path().join("lib.rs"));
+        write(&precious, b"precious").unwrap();
+        let kept = || fs::read(&precious).is_ok_and(|it| it == b"precious");
+        write(&sdk.join("src/.kept"), b"").unwrap();
+        symlink(&precious, sdk.join("src/lib.rs")).unwrap();
+        assert!(unpack("rust", &sdk).is_err() && kept(), "a file");
+        fs::remove_dir_all(&sdk).unwrap();
+        write(&sdk.join(".files"), b"old/lib.rs\n").unwrap();
+        symlink(home.path(), sdk.join("old")).unwrap();
+        unpack("rust", &sdk).unwrap();
+        assert!(kept(), "a folder of an earlier version");
+        fs::remove_dir_all(folder.path().join(".aegis")).unwrap();
+        symlink(home.path(), folder.path().join(".aegis")).unwrap();
+        assert!(unpack("rust", &sdk).is_err() && !home.path().join("rust").exists(), "the folder itself");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use aegis_core::Code;
 use aegis_kit::Language;
 use clap::Args;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -56,7 +57,9 @@ fn by_itself(path: &Path) -> Result<PathBuf, Failure> {
 /// Whole or not at all: a server may be loading the file that stands there.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let part = path.with_extension("wasm.part");
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    // Taken away first: it may be what an earlier build has left, or a link of somebody else's.
+    let _ = fs::remove_file(&part);
+    let written = fs::File::create_new(&part).and_then(|mut it| it.write_all(bytes)).and_then(|()| fs::rename(&part, path));
     written.map_err(|error| Failure::new(Code::CLI_FILE, format!("{}: {error}", path.display())))
 }
 
@@ -81,5 +84,16 @@ mod tests {
         let file = folder.path().join("g.wasm");
         fs::write(&file, "").unwrap();
         assert!(Build { path: file.clone(), output: Some(file), lang: None }.output().is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, precious) = (folder.path().join("g.wasm"), folder.path().join("precious"));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, folder.path().join("g.wasm.part")).unwrap();
+        write(&file, b"component").unwrap();
+        assert!(fs::read(&precious).unwrap() == b"precious" && fs::read(&file).unwrap() == b"component");
     }
 }

@@ -5,10 +5,14 @@ use aegis_core::{GuardFailure, Stage, Verdict};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// What `expect` may name.
 const EXPECTABLE: [&str; 7] = ["verdict", "reason", "findings", "edits", "labels", "memory", "error"];
+
+/// Bytes of one file. All of it is held in memory, several times over.
+const LARGEST: u64 = 1 << 30;
 
 /// One case, as it is written down.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,11 +58,21 @@ fn is_cases(path: &Path) -> bool {
 
 impl File {
     fn read(path: PathBuf) -> Result<File, String> {
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = text_of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let cases = if is_lines(&path) { lines(&text) } else { list(&text) };
         let cases = cases.and_then(|cases| cases.iter().try_for_each(Case::check).map(|()| cases));
         Ok(File { cases: cases.map_err(|why| format!("{}: {why}", path.display()))?, path, text })
     }
+}
+
+/// Of a file, and not of what never ends or never begins: a device, a pipe.
+fn text_of(path: &Path) -> io::Result<String> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = String::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST { Err(io::Error::other(format!("it has more than {LARGEST} bytes: split it"))) } else { Ok(text) }
 }
 
 pub(super) fn is_lines(path: &Path) -> bool {
@@ -255,5 +269,14 @@ mod tests {
         ] {
             assert_eq!(json!(expectation(&case(yaml), told)), expected, "{yaml}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.yaml")).unwrap();
+        let why = read(folder.path()).map(drop).unwrap_err();
+        assert!(why.contains("a.yaml: it is no file"), "{why}");
     }
 }

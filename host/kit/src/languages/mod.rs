@@ -189,6 +189,7 @@ impl Project {
 
     /// A folder for what is made on the way: `.aegis/build`, empty.
     pub(crate) fn scratch(&self) -> Result<PathBuf, KitError> {
+        sdk::no_links(&self.folder.join(".aegis"), "build")?;
         let scratch = self.folder.join(".aegis/build");
         let failed = |source| KitError::Write { path: scratch.clone(), source };
         match std::fs::remove_dir_all(&scratch) {
@@ -210,7 +211,7 @@ impl Project {
         let names = std::fs::read_dir(&self.folder).map_err(failed)?.flatten().map(|it| it.file_name().to_string_lossy().into_owned());
         let ours = |name: &String| {
             let stem = endings.iter().find_map(|it| name.strip_suffix(it));
-            stem.is_some_and(|it| !it.starts_with(['.', '_']) && !it.starts_with("test_") && !it.contains('.'))
+            stem.is_some_and(|it| !it.starts_with(['.', '_', '-', '@']) && !it.starts_with("test_") && !it.contains('.'))
         };
         let mut sources: Vec<String> = names.filter(ours).collect();
         sources.sort();
@@ -227,7 +228,7 @@ impl Project {
         for below in ["", "src/"] {
             let folder = self.folder.join(below);
             match std::fs::read_dir(&folder) {
-                Ok(entries) => sources.extend(entries.flatten().map(|it| format!("{below}{}", it.file_name().to_string_lossy()))),
+                Ok(entries) => sources.extend(entries.flatten().map(|it| named(below, &it.file_name().to_string_lossy()))),
                 Err(_) if below == "src/" => {} // most have none
                 Err(source) => return Err(KitError::Read { path: folder, source }),
             }
@@ -238,9 +239,26 @@ impl Project {
     }
 }
 
+/// A file as tools are told of it. What begins like this they take for an option, or for a file with options, and some options run programs.
+fn named(below: &str, name: &str) -> String {
+    if below.is_empty() && name.starts_with(['-', '@']) { format!("./{name}") } else { format!("{below}{name}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_never_taken_for_an_option() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["@args.c", "-fplugin=args.c", "guard.c", "src/-x.c"] {
+            sdk::write(&folder.path().join(name), b"").unwrap();
+        }
+        let project = Project { folder: folder.path().into(), language: Language::C };
+        let mut sources = project.sources(&[".c"]).unwrap();
+        sources.sort();
+        assert_eq!(sources, ["./-fplugin=args.c", "./@args.c", "guard.c", "src/-x.c"]);
+    }
 
     #[test]
     fn a_language_is_known_by_its_name_and_has_a_template() {
@@ -269,5 +287,16 @@ mod tests {
             crate::new::guard(&folder.path().join("my-guard"), language).unwrap();
             assert_eq!(Language::of(&folder.path().join("my-guard")).unwrap(), language);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_outside_of_the_folder_is_taken_away() {
+        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let precious = home.path().join("build/precious");
+        sdk::write(&precious, b"").unwrap();
+        std::os::unix::fs::symlink(home.path(), folder.path().join(".aegis")).unwrap();
+        let project = Project { folder: folder.path().into(), language: Language::C };
+        assert!(project.scratch().is_err() && precious.exists());
     }
 }

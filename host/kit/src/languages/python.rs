@@ -28,7 +28,7 @@ fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, K
     let source = project.source(&[".py"])?;
     let (scratch, sdk_folder) = (project.scratch()?, project.sdk()?);
     let code = scratch.join("code");
-    copy(&project.folder, &code)?;
+    copy(&project.folder, &project.folder, &code)?;
     // A name of our own: the tool generates modules, and may not meet one of the guard's.
     sdk::write(&code.join("aegis_component.py"), entry(source.trim_end_matches(".py")).as_bytes())?;
     sdk::write(&scratch.join("guard.wit"), WIT.as_bytes())?;
@@ -60,17 +60,21 @@ fn no_packages(scratch: &Path) -> Result<std::path::PathBuf, KitError> {
     Ok(environment)
 }
 
-/// Everything that the guard's module may import or read when it is built; no caches, no environments.
-fn copy(from: &Path, to: &Path) -> Result<(), KitError> {
+/// Everything that the guard's module may import or read when it is built; no caches, no environments, and nothing that is not in `whole`, the
+/// guard's folder: what a link leads to would be in the component, for whoever gets that.
+fn copy(whole: &Path, from: &Path, to: &Path) -> Result<(), KitError> {
     let failed = |source| KitError::Read { path: from.into(), source };
     for entry in fs::read_dir(from).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         let ours = !name.starts_with('.') && !name.ends_with(".wasm") && !NOT_OURS.contains(&&*name) && !path.join("pyvenv.cfg").exists();
+        if ours && path.is_symlink() && !path.canonicalize().is_ok_and(|it| it.starts_with(whole)) {
+            return Err(KitError::Read { path, source: std::io::Error::other("it is a link that leads out of the guard's folder") });
+        }
         if ours && path.is_dir() {
-            copy(&path, &to.join(&*name))?;
-        } else if ours {
+            copy(whole, &path, &to.join(&*name))?;
+        } else if ours && path.is_file() {
             sdk::write(&to.join(&*name), &read(&path)?)?;
         }
     }
@@ -84,7 +88,8 @@ mod tests {
     #[test]
     fn what_is_no_part_of_a_guard_is_not_copied() {
         let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let folder = folder.path().canonicalize().unwrap();
+        let (from, to) = (folder.join("from"), folder.join("to"));
         for name in [
             "guard.py",
             "words/list.txt",
@@ -97,11 +102,27 @@ mod tests {
         ] {
             sdk::write(&from.join(name), b"x").unwrap();
         }
-        copy(&from, &to).unwrap();
+        copy(&from, &from, &to).unwrap();
         let copied = |name: &str| to.join(name).exists();
         assert!(copied("guard.py") && copied("words/list.txt"));
         for name in ["cases", "env", "__pycache__", "old.wasm", ".git"] {
             assert!(!copied(name), "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_link_leads_to_outside_of_the_folder_gets_into_no_component() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        sdk::write(&folder.join("secret"), b"x").unwrap();
+        sdk::write(&from.join("words.txt"), b"x").unwrap();
+        std::os::unix::fs::symlink("words.txt", from.join("same.txt")).unwrap();
+        copy(&from, &from, &to).unwrap();
+        assert!(to.join("same.txt").is_file());
+        std::os::unix::fs::symlink(folder.join("secret"), from.join("more.txt")).unwrap();
+        let why = copy(&from, &from, &to).unwrap_err().to_string();
+        assert!(why.contains("leads out of the guard's folder") && !to.join("more.txt").exists(), "{why}");
     }
 }
