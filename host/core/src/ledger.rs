@@ -336,9 +336,15 @@ impl Link {
         Digest(hash.finalize().into())
     }
 
+    /// Becomes the link after an entry with this hash.
+    pub fn pass(&mut self, hash: Digest) {
+        (self.n, self.previous) = (self.n + 1, hash);
+    }
+
     /// The link after an entry with this hash.
-    pub fn next(self, hash: Digest) -> Link {
-        Link { stream: self.stream, n: self.n + 1, previous: hash }
+    pub fn next(mut self, hash: Digest) -> Link {
+        self.pass(hash);
+        self
     }
 }
 

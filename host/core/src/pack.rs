@@ -19,7 +19,7 @@ const RATIO: usize = 255;
 pub struct UnpackError;
 
 /// An LZ4 block (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>) behind a head of five bytes; what is too long for that stays as it is.
-pub(crate) fn pack(json: Vec<u8>) -> Vec<u8> {
+pub fn pack(json: Vec<u8>) -> Vec<u8> {
     let Ok(len) = u32::try_from(json.len()) else { return json };
     let mut packed = vec![0; HEAD + lz4_flex::block::get_maximum_output_size(json.len())];
     packed[0] = PACKED;
@@ -40,7 +40,10 @@ pub fn unpacked_len(bytes: &[u8]) -> usize {
 }
 
 /// What was packed; what is not packed comes back as it is.
-pub(crate) fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, UnpackError> {
+///
+/// # Errors
+/// When it is damaged.
+pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, UnpackError> {
     let Some((&PACKED, rest)) = bytes.split_first() else { return Ok(Cow::Borrowed(bytes)) };
     let (len, block) = rest.split_first_chunk::<4>().ok_or(UnpackError)?;
     let len = u32::from_le_bytes(*len) as usize;

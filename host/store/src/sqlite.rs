@@ -6,6 +6,7 @@ mod backup;
 mod blobs;
 mod file;
 mod keys;
+mod lines;
 mod readers;
 mod removal;
 mod requests;
@@ -153,16 +154,16 @@ mod tests {
 
     conformance!(TempDir::new().expect("a folder"));
 
-    fn host(folder: &TempDir) -> Result<Sqlite, StoreError> {
+    pub(super) fn host(folder: &TempDir) -> Result<Sqlite, StoreError> {
         Sqlite::open(folder.path().join("test.db"), Access::Host)
     }
 
-    fn folder() -> TempDir {
+    pub(super) fn folder() -> TempDir {
         TempDir::new().expect("a folder")
     }
 
     /// SQL by another program.
-    fn meddle(folder: &TempDir, sql: &str) {
+    pub(super) fn meddle(folder: &TempDir, sql: &str) {
         Connection::open(folder.path().join("test.db")).expect("a database").execute_batch(sql).expect("it may");
     }
 
@@ -254,6 +255,7 @@ mod tests {
         meddle(
             &folder,
             "DROP TABLE blob; DROP TABLE request; DROP TABLE pruned; DROP INDEX run_over; ALTER TABLE run DROP COLUMN erased;
+             ALTER TABLE ledger ADD COLUMN run BLOB NOT NULL DEFAULT x'';
              PRAGMA user_version = 1; PRAGMA auto_vacuum = NONE; VACUUM",
         );
         let store = host(&folder).expect("it is brought up");
@@ -324,7 +326,7 @@ mod tests {
     }
 
     /// The writer is at something, and takes nothing else until the sender is dropped.
-    async fn held_up(host: &Arc<Sqlite>) -> (tokio::task::JoinHandle<Result<bool, StoreError>>, std::sync::mpsc::Sender<()>) {
+    pub(super) async fn held_up(host: &Arc<Sqlite>) -> (tokio::task::JoinHandle<Result<bool, StoreError>>, std::sync::mpsc::Sender<()>) {
         let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
         let (go_on, told) = std::sync::mpsc::channel::<()>();
         let busy = host.clone();
@@ -340,10 +342,7 @@ mod tests {
         let host = Arc::new(host(&folder).expect("a database"));
         // Refused after the run's row is there: all of it has to go.
         let id: String = plain(7).id().as_bytes().iter().map(|it| format!("{it:02x}")).collect();
-        meddle(
-            &folder,
-            &format!("CREATE TRIGGER refuse BEFORE INSERT ON ledger WHEN new.run = x'{id}' BEGIN SELECT RAISE(ABORT, 'no'); END"),
-        );
+        meddle(&folder, &format!("CREATE TRIGGER refuse AFTER INSERT ON run WHEN new.id = x'{id}' BEGIN SELECT RAISE(FAIL, 'no'); END"));
         let (first, go_on) = held_up(&host).await;
         let before = host.transactions();
         let create = |n| {
@@ -354,7 +353,7 @@ mod tests {
         let panics = host.clone();
         let panics = tokio::spawn(async move {
             let half = panics.write(|batch| {
-                batch.append(plain(99).id(), b"{}")?;
+                batch.append(b"{}");
                 if batch.tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
             });
             half.await
@@ -428,7 +427,7 @@ mod tests {
         let folder = folder();
         let host = host(&folder).expect("a database");
         let half = host.write(|batch| {
-            batch.append(plain(1).id(), b"{}")?;
+            batch.append(b"{}");
             if batch.tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
         });
         assert!(matches!(half.await, Err(StoreError::Io(_))));

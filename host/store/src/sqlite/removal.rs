@@ -1,11 +1,11 @@
 //! Removing what is over, in SQL. What has to go is looked for, read and emptied by a reader, so that the writer only puts it down.
 
-use super::runs::{line, milliseconds, rows, stored};
+use super::runs::{milliseconds, rows, stored};
 use super::writer::Batch;
-use super::{Sqlite, runs};
+use super::{Sqlite, lines, runs};
 use crate::{Doomed, Gone, Held, StoreError};
-use aegis_core::{Digest, Record, Removal, Removed, RunId, Time};
-use rusqlite::{Connection, OptionalExtension, Params, params};
+use aegis_core::{Record, Removal, Removed, RunId, Time};
+use rusqlite::{Connection, Params, params};
 
 /// Word for word that of the index `run_over`, so that it is used. What is over never changes again.
 const OVER: &str = "status IN ('completed', 'blocked', 'denied', 'cancelled', 'error')";
@@ -27,10 +27,9 @@ struct Emptied {
 impl Sqlite {
     pub(super) async fn remove_some(&self, doomed: &Doomed, now: Time, limit: usize) -> Result<Gone, StoreError> {
         self.host.ok_or(StoreError::NotHost)?;
-        let limit = rows(limit);
         match doomed.clone() {
             Doomed::Content { ended_before } => {
-                let found = self.long_over(ended_before, now, limit).await?;
+                let found = self.long_over(ended_before, now, rows(limit)).await?;
                 self.empty(found, now, move |runs| Removed::Content { runs, ended_before }).await
             }
             Doomed::ContentOf { principal, by, after } => {
@@ -40,7 +39,7 @@ impl Sqlite {
                     let sql = format!(
                         "SELECT id, checkpoint, seq FROM run WHERE principal = ?1 AND id > ?3 AND {OVER} AND erased = 0 ORDER BY id LIMIT ?2"
                     );
-                    emptied(db, &sql, params![whose, limit, after], now)
+                    emptied(db, &sql, params![whose, rows(limit), after], now)
                 };
                 let Looked { found, last, .. } = self.read(find).await?;
                 let gone =
@@ -93,12 +92,12 @@ impl Sqlite {
         written.await
     }
 
-    async fn remove_runs(&self, ended_before: Time, now: Time, limit: i64) -> Result<Gone, StoreError> {
+    async fn remove_runs(&self, ended_before: Time, now: Time, limit: usize) -> Result<Gone, StoreError> {
         let before = milliseconds(ended_before);
         let found = self.read(move |db| {
             let sql = format!("SELECT seq, id, length(checkpoint) FROM run WHERE {OVER} AND erased IN (0, 1) AND updated_at < ?1 LIMIT ?2");
             let (mut find, mut found, mut room) = (db.prepare_cached(&sql)?, vec![], STEP);
-            let mut rows = find.query(params![before, limit])?;
+            let mut rows = find.query(params![before, rows(limit)])?;
             while let Some(row) = rows.next()?.filter(|_| room > 0) {
                 room = room.saturating_sub(usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX));
                 found.push((row.get::<_, i64>(0)?, RunId::from_bytes(row.get(1)?)));
@@ -121,18 +120,22 @@ impl Sqlite {
         removed.await
     }
 
-    async fn remove_lines(&self, written_before: Time, now: Time, limit: i64) -> Result<Gone, StoreError> {
+    async fn remove_lines(&self, written_before: Time, now: Time, limit: usize) -> Result<Gone, StoreError> {
         let stream = self.stream.clone();
-        let Some(last) = self.read(move |db| last_line_to_go(db, &stream, written_before, limit)).await? else {
+        let Some(first) = self.read(move |db| first_line_to_stay(db, &stream, written_before, limit)).await? else {
             return Ok(Gone::default());
         };
         let removed = self.write(move |batch| {
-            let hash = batch.tx.query_row("SELECT hash FROM ledger WHERE seq = ?1", [last], |row| row.get(0)).optional()?;
-            let Some(hash) = hash.map(Digest) else { return Ok(Gone::default()) };
-            let count = batch.tx.execute("DELETE FROM ledger WHERE seq <= ?1", [last])?;
-            batch.tx.execute("INSERT OR REPLACE INTO pruned(one, n, hash) VALUES(1, ?1, ?2)", params![last, hash.0])?;
-            let what = Removed::Lines { first: last.cast_unsigned() + 1, previous: hash, written_before };
-            batch.append_removal(&Removal { time: now, what })?;
+            // A row begins before the line that follows it.
+            let end = lines::end_before(&batch.tx, first)?.filter(|(n, _)| n.cast_signed() == first);
+            let Some((first, hash)) = end else { return Ok(Gone::default()) };
+            let gone = "DELETE FROM ledger WHERE seq < ?1 RETURNING length(hash) / 32";
+            let counts =
+                batch.tx.prepare(gone)?.query_map([first.cast_signed()], |row| row.get::<_, u32>(0))?.collect::<Result<Vec<_>, _>>()?;
+            let count = counts.into_iter().map(|it| it as usize).sum();
+            batch.tx.execute("INSERT OR REPLACE INTO pruned(one, n, hash) VALUES(1, ?1, ?2)", params![first.cast_signed() - 1, hash.0])?;
+            let what = Removed::Lines { first, previous: hash, written_before };
+            batch.append(&Removal { time: now, what }.to_json());
             Ok(Gone { count, last: None })
         });
         removed.await
@@ -219,31 +222,33 @@ fn emptied(db: &Connection, sql: &str, values: impl Params, now: Time) -> Result
 fn told(batch: &mut Batch<'_>, runs: Vec<RunId>, now: Time, what: impl FnOnce(Vec<RunId>) -> Removed) -> Result<Gone, StoreError> {
     let count = runs.len();
     if count > 0 {
-        batch.append_removal(&Removal { time: now, what: what(runs) })?;
+        batch.append(&Removal { time: now, what: what(runs) }.to_json());
     }
     Ok(Gone { count, last: None })
 }
 
-/// The last of the first `limit` lines that are all old enough and of no run that is there. Removals alone are no reason to begin: each
-/// would be followed by the next.
-fn last_line_to_go(db: &Connection, stream: &str, written_before: Time, limit: i64) -> Result<Option<i64>, StoreError> {
-    let sql = format!("{} ORDER BY seq LIMIT ?1", runs::LINES);
-    let (mut list, mut there) = (db.prepare_cached(&sql)?, db.prepare_cached("SELECT 1 FROM run WHERE id = ?1")?);
-    let (mut last, mut count, mut worth_it) = (None, 0, false);
-    let mut lines = list.query([limit])?;
-    while let Some(row) = lines.next()? {
-        let line = line(stream, row)?;
-        let record = Record::read(&line.entry).map_err(|error| crate::ledger::unreadable(&line, &error))?;
-        if record.time() >= written_before {
-            break;
-        }
-        if let Record::Run(entry) = &record {
-            if there.exists([entry.run.as_bytes()])? {
-                break;
+/// The line after the first rows whose lines are all old enough and of no run that is there; they end with the row of line `limit`. Removals alone
+/// are no reason to begin: each would be followed by the next.
+fn first_line_to_stay(db: &Connection, stream: &str, written_before: Time, limit: usize) -> Result<Option<i64>, StoreError> {
+    let mut there = db.prepare_cached("SELECT 1 FROM run WHERE id = ?1")?;
+    let (mut first, mut count, mut worth_it) = (None, 0, false);
+    lines::each_row(db, stream, 0, |row| {
+        let mut tells_of_a_run = false;
+        for line in &row {
+            let record = Record::read(&line.entry).map_err(|error| crate::ledger::unreadable(line, &error))?;
+            if record.time() >= written_before {
+                return Ok(false);
             }
-            worth_it = true;
+            if let Record::Run(entry) = &record {
+                if there.exists([entry.run.as_bytes()])? {
+                    return Ok(false);
+                }
+                tells_of_a_run = true;
+            }
         }
-        (last, count) = (Some(line.n.cast_signed()), count + 1);
-    }
-    Ok(last.filter(|_| worth_it || count == limit))
+        worth_it |= tells_of_a_run;
+        (first, count) = (row.last().map(|it| it.n.cast_signed() + 1), count + row.len());
+        Ok(count < limit)
+    })?;
+    Ok(first.filter(|_| worth_it || count >= limit))
 }

@@ -1,9 +1,9 @@
 //! Runs, the questions they ask and the ledger, in SQL.
 
 use super::writer::Batch;
-use super::{Sqlite, requests};
+use super::{Sqlite, lines, requests};
 use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Runs, StoreError};
-use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Digest, Principal, PrincipalRole, RequestKey, Run, RunId, Time};
+use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Principal, PrincipalRole, RequestKey, Run, RunId, Time};
 use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -65,11 +65,14 @@ impl Runs for Sqlite {
     }
 
     async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
-        let (stream, after) = (self.stream.clone(), after.of(&self.stream).cast_signed());
+        let (stream, after) = (self.stream.clone(), after.of(&self.stream));
         let lines = self.read(move |db| {
-            let mut list = db.prepare_cached(&format!("{LINES} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
-            let lines = list.query_map(params![after, rows(limit)], |row| line(&stream, row))?;
-            Ok(lines.collect::<Result<_, _>>()?)
+            let mut found = vec![];
+            lines::each_row(db, &stream, after.saturating_add(1), |row| {
+                found.extend(row.into_iter().filter(|line| line.n > after).take(limit - found.len()));
+                Ok(found.len() < limit)
+            })?;
+            Ok(found)
         });
         lines.await
     }
@@ -117,7 +120,7 @@ fn write(
     if let Some(question) = &it.approval {
         ask(batch, seq, question)?;
     }
-    entries.iter().try_for_each(|entry| batch.append(it.run, entry))?;
+    entries.iter().for_each(|entry| batch.append(entry));
     Ok(None)
 }
 
@@ -239,17 +242,6 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(RunId, Vec<u8>)> {
 
 pub(super) fn decode((id, checkpoint): (RunId, Vec<u8>)) -> Result<Run, StoreError> {
     Run::decode(&checkpoint).map_err(|error| StoreError::unreadable(id, error))
-}
-
-/// What [`line`] reads.
-pub(super) const LINES: &str =
-    "SELECT seq, entry, hash, coalesce((SELECT before.hash FROM ledger AS before WHERE before.seq = ledger.seq - 1),
-    (SELECT pruned.hash FROM pruned WHERE pruned.n = ledger.seq - 1), zeroblob(32)) FROM ledger";
-
-/// A row of [`LINES`].
-pub(super) fn line(stream: &str, row: &Row<'_>) -> rusqlite::Result<LedgerLine> {
-    let n = row.get::<_, i64>(0)?.cast_unsigned();
-    Ok(LedgerLine { stream: stream.into(), n, previous: Digest(row.get(3)?), entry: row.get(1)?, hash: Digest(row.get(2)?) })
 }
 
 /// SQLite's numbers end earlier than ours; the end of time is the end of time.

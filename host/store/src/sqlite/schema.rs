@@ -1,8 +1,9 @@
 //! What the database looks like, and how an older one becomes a newer one. A file of somebody else is never written to.
 
+use super::lines;
 use crate::StoreError;
-use aegis_core::{Digest, Link};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
+use aegis_core::Link;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::path::Path;
 
 /// `AEGI`, in the header of every database of Aegis.
@@ -97,6 +98,11 @@ const STEPS: &[&str] = &[
         n    INTEGER NOT NULL,
         hash BLOB NOT NULL
     ) STRICT;
+",
+    "
+    -- From here on a row of the ledger holds all lines of a transaction: `seq` is the number of the first, `entry` has them with a line break
+    -- between two, mostly packed, and `hash` the 32 bytes of each. So a row of one line is as it was.
+    ALTER TABLE ledger DROP COLUMN run;
 ",
 ];
 
@@ -207,9 +213,8 @@ pub(super) fn next_host(db: &Connection) -> Result<i64, StoreError> {
 /// The link that the next line of the ledger takes.
 pub(super) fn end_of_ledger(db: &Connection) -> Result<Link, StoreError> {
     let stream: String = db.query_row("SELECT stream FROM meta", [], |row| row.get(0))?;
-    let last = db.query_row("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1", [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
-    Ok(match last.optional()? {
-        Some((n, hash)) => Link { stream, n: n.cast_unsigned() + 1, previous: Digest(hash) },
+    Ok(match lines::end(db)? {
+        Some((n, previous)) => Link { stream, n, previous },
         None => Link::first(stream),
     })
 }

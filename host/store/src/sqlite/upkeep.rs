@@ -1,11 +1,13 @@
 //! Looking after the file.
 
-use super::{Sqlite, runs};
+use super::{Sqlite, lines, runs};
 use crate::blobs::checked;
 use crate::{CheckReport, Description, Doomed, Gone, Held, Removals, StoreError, Upkeep, Verifier};
 use aegis_core::{Digest, RunId, Time};
 use async_trait::async_trait;
 use rusqlite::Connection;
+use serde::Deserialize;
+use std::collections::HashMap;
 
 #[async_trait]
 impl Upkeep for Sqlite {
@@ -16,11 +18,8 @@ impl Upkeep for Sqlite {
             let snapshot = db.transaction()?;
             let mut report = CheckReport::default();
             check_file(&snapshot, &mut report)?;
-            let removals = check_ledger(&snapshot, &stream, &mut report)?;
-            check_runs(&snapshot, removals.as_ref(), &mut report)?;
-            if let Some(removals) = removals {
-                check_removed(&snapshot, &removals, &mut report)?;
-            }
+            let told = check_ledger(&snapshot, &stream, &mut report)?;
+            check_runs(&snapshot, told, &mut report)?;
             check_blobs(&snapshot, &mut report)?;
             Ok(report)
         });
@@ -60,27 +59,46 @@ fn check_file(db: &Connection, report: &mut CheckReport) -> Result<(), StoreErro
     Ok(())
 }
 
-/// What it says was removed, if all of it can be followed.
-fn check_ledger(db: &Connection, stream: &str, report: &mut CheckReport) -> Result<Option<Removals>, StoreError> {
-    let mut verifier = Verifier::default();
-    let mut list = db.prepare(&format!("{} ORDER BY seq", runs::LINES))?;
-    for line in list.query_map([], |row| runs::line(stream, row))? {
-        report.lines += 1;
-        if let Err(fault) = verifier.follow(&line?) {
-            report.fault(fault);
-            return Ok(None);
-        }
-    }
-    Ok(verifier.end().map_err(|fault| report.fault(fault)).ok())
+/// What the ledger tells.
+#[derive(Default)]
+struct Told {
+    /// So many lines of each run.
+    lines: HashMap<RunId, usize>,
+    /// What it says was removed, if all of it can be followed.
+    removals: Option<Removals>,
 }
 
-/// Every run that the ledger tells of is there, or the ledger says that it was removed.
-fn check_removed(db: &Connection, removals: &Removals, report: &mut CheckReport) -> Result<(), StoreError> {
-    let mut list = db.prepare("SELECT DISTINCT run FROM ledger WHERE length(run) = 16 AND run NOT IN (SELECT id FROM run)")?;
-    for id in list.query_map([], |row| Ok(RunId::from_bytes(row.get(0)?)))? {
-        removals.explain_run(id?).unwrap_or_else(|fault| report.fault(fault));
+#[derive(Deserialize)]
+struct Whose {
+    run: RunId,
+}
+
+/// Nothing, if it cannot be taken apart.
+fn check_ledger(db: &Connection, stream: &str, report: &mut CheckReport) -> Result<Option<Told>, StoreError> {
+    let (mut verifier, mut told) = (Some(Verifier::default()), Told::default());
+    let read = lines::each_row(db, stream, 0, |row| {
+        for line in row {
+            report.lines += 1;
+            if let Ok(Whose { run }) = serde_json::from_slice(&line.entry) {
+                *told.lines.entry(run).or_default() += 1;
+            }
+            if let Some(fault) = verifier.as_mut().and_then(|it| it.follow(&line).err()) {
+                report.fault(fault);
+                verifier = None;
+            }
+        }
+        Ok(true)
+    });
+    match read {
+        Err(StoreError::Damaged(fault)) => {
+            report.fault(fault);
+            Ok(None)
+        }
+        read => {
+            told.removals = verifier.and_then(|it| it.end().map_err(|fault| report.fault(fault)).ok());
+            read.map(|()| Some(told))
+        }
     }
-    Ok(())
 }
 
 fn check_blobs(db: &Connection, report: &mut CheckReport) -> Result<(), StoreError> {
@@ -92,21 +110,24 @@ fn check_blobs(db: &Connection, report: &mut CheckReport) -> Result<(), StoreErr
     Ok(())
 }
 
-fn check_runs(db: &Connection, removals: Option<&Removals>, report: &mut CheckReport) -> Result<(), StoreError> {
-    let mut list = db.prepare(
-        "SELECT id, checkpoint, coalesce(lines, 0) FROM run
-         LEFT JOIN (SELECT run, count(*) AS lines FROM ledger GROUP BY run) AS told ON told.run = run.id",
-    )?;
-    for row in list.query_map([], |row| Ok((runs::stored(row)?, row.get::<_, i64>(2)?)))? {
-        let (stored, lines) = row?;
+/// Every run can be read and is what the ledger tells of it, and every one that the ledger tells of is there, or the ledger says that it was removed.
+fn check_runs(db: &Connection, told: Option<Told>, report: &mut CheckReport) -> Result<(), StoreError> {
+    let mut list = db.prepare("SELECT id, checkpoint FROM run")?;
+    let (known, Told { mut lines, removals }) = (told.is_some(), told.unwrap_or_default());
+    for row in list.query_map([], runs::stored)? {
+        let stored = row?;
         report.runs += 1;
+        let lines = lines.remove(&stored.0).unwrap_or(0);
         match runs::decode(stored) {
-            Ok(run) if run.history().len() as i64 == lines => {
-                removals.map_or(Ok(()), |it| it.explain_content(&run)).unwrap_or_else(|fault| report.fault(fault));
+            Ok(run) if known && run.history().len() != lines => {
+                report.fault(format!("run {} has {} entries, and the ledger has {lines} of them", run.id(), run.history().len()));
             }
-            Ok(run) => report.fault(format!("run {} has {} entries, and the ledger has {lines} of them", run.id(), run.history().len())),
+            Ok(run) => removals.as_ref().map_or(Ok(()), |it| it.explain_content(&run)).unwrap_or_else(|fault| report.fault(fault)),
             Err(error) => report.fault(error.to_string()),
         }
+    }
+    if let Some(removals) = removals {
+        lines.into_keys().for_each(|id| removals.explain_run(id).unwrap_or_else(|fault| report.fault(fault)));
     }
     Ok(())
 }

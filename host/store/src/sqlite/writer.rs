@@ -2,9 +2,10 @@
 //! the batching, and nobody is answered before the disk has it. What one of them cannot have fails alone.
 
 use super::file::HostLock;
+use super::lines::Row;
 use crate::StoreError;
-use aegis_core::{Link, Removal, RunId};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use aegis_core::Link;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ pub(super) struct Writer {
 pub(super) struct Batch<'a> {
     pub(super) tx: Transaction<'a>,
     link: Link,
+    row: Row,
 }
 
 /// Work outside of any transaction.
@@ -152,23 +154,23 @@ fn next(waiting: &Receiver<Task>, alone: &mut Option<Alone>) -> Option<Vec<Box<d
 /// Commits all jobs that succeed, and returns the link that follows; or none, when the transaction itself fails.
 fn transact(db: &mut Connection, link: &Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
     let mut batch = Batch::begin(db, link)?;
-    if jobs.iter_mut().try_for_each(|job| job.run(&mut batch)).is_err() {
+    if jobs.iter_mut().try_for_each(|job| job.run(&mut batch).and_then(|()| batch.put_if_full())).is_err() {
         drop(batch);
         batch = Batch::begin(db, link)?;
-        jobs.iter_mut().try_for_each(|job| batch.alone(job))?;
+        jobs.iter_mut().try_for_each(|job| batch.alone(job).and_then(|()| batch.put_if_full()))?;
     }
-    batch.tx.commit()?;
-    Ok(batch.link)
+    batch.commit()
 }
 
 impl<'a> Batch<'a> {
     fn begin(db: &'a mut Connection, link: &Link) -> Result<Batch<'a>, StoreError> {
-        Ok(Batch { tx: db.transaction_with_behavior(TransactionBehavior::Immediate)?, link: link.clone() })
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Batch { tx, row: Row::at(link), link: link.clone() })
     }
 
     /// Runs `job` so that it can be undone alone. An error is not its own any more, but that of all.
     fn alone(&mut self, job: &mut Box<dyn Job>) -> Result<(), StoreError> {
-        let link = self.link.clone();
+        let (link, mark) = (self.link.clone(), self.row.mark());
         self.tx.execute_batch("SAVEPOINT job")?;
         match job.run(self) {
             Ok(()) => Ok(self.tx.execute_batch("RELEASE job")?),
@@ -177,28 +179,29 @@ impl<'a> Batch<'a> {
             Err(error) => {
                 tracing::warn!(%error, "the store refused one of several changes");
                 self.link = link;
+                self.row.go_back(mark);
                 Ok(self.tx.execute_batch("ROLLBACK TO job; RELEASE job")?)
             }
         }
     }
+
+    /// Not in the middle of a job: what is put down already is not taken back with it.
+    fn put_if_full(&mut self) -> Result<(), StoreError> {
+        if self.row.is_full() { std::mem::replace(&mut self.row, Row::at(&self.link)).put(&self.tx) } else { Ok(()) }
+    }
+
+    fn commit(self) -> Result<Link, StoreError> {
+        self.row.put(&self.tx)?;
+        self.tx.commit()?;
+        Ok(self.link)
+    }
 }
 
 impl Batch<'_> {
-    /// Puts `entry` at the end of the ledger.
-    pub(super) fn append(&mut self, run: RunId, entry: &[u8]) -> Result<(), StoreError> {
-        self.put(run.as_bytes(), entry)
-    }
-
-    /// Puts what was removed at the end of the ledger; it belongs to no run.
-    pub(super) fn append_removal(&mut self, removal: &Removal) -> Result<(), StoreError> {
-        self.put(&[], &removal.to_json())
-    }
-
-    fn put(&mut self, run: &[u8], entry: &[u8]) -> Result<(), StoreError> {
+    /// Puts `entry`, JSON in one line, at the end of the ledger; what fails after that takes it back.
+    pub(super) fn append(&mut self, entry: &[u8]) {
         let hash = self.link.seal(entry);
-        let mut insert = self.tx.prepare_cached("INSERT INTO ledger(seq, run, entry, hash) VALUES(?1, ?2, ?3, ?4)")?;
-        insert.execute(params![self.link.n.cast_signed(), run, entry, hash.0])?;
-        self.link = self.link.clone().next(hash);
-        Ok(())
+        self.row.push(entry, hash);
+        self.link.pass(hash);
     }
 }
