@@ -121,6 +121,11 @@ fn paused(n: u16) -> Run {
     asking(n, "ada", guard(1, true), &[], &[])
 }
 
+/// The same, for these to decide.
+pub(crate) fn paused_for(n: u16, approvers: &[&str]) -> Run {
+    asking(n, "ada", guard(1, true), &[], approvers)
+}
+
 fn decide(run: &mut Run, who: &Principal) {
     let decision = run.decide(who, Choice::Approved, None, None, None, vec![], run.created_at()).expect("who may decide");
     run.handle(Event::Decided(decision), run.created_at()).expect("an open question");

@@ -251,11 +251,12 @@ mod tests {
         let folder = folder();
         let store = host(&folder).expect("a database");
         store.run_create(plain(1).commit()).await.expect("a new run");
+        store.run_create(crate::conformance::paused_for(2, &["team:risk"]).commit()).await.expect("a new run");
         drop(store);
         meddle(
             &folder,
             "DROP TABLE blob; DROP TABLE request; DROP TABLE pruned; DROP INDEX run_over; ALTER TABLE run DROP COLUMN erased;
-             ALTER TABLE ledger ADD COLUMN run BLOB NOT NULL DEFAULT x'';
+             ALTER TABLE ledger ADD COLUMN run BLOB NOT NULL DEFAULT x''; DROP INDEX approver_name; ALTER TABLE approver DROP COLUMN id;
              PRAGMA user_version = 1; PRAGMA auto_vacuum = NONE; VACUUM",
         );
         let store = host(&folder).expect("it is brought up");
@@ -263,6 +264,10 @@ mod tests {
         let kept = store.blob_keep(b"new").await.expect("there is a place for it");
         assert_eq!(store.blob_fetch(kept).await, Ok(Some(b"new".to_vec())));
         assert_eq!(store.request_forget(Time(1), 1).await, Ok(0), "and for requests that come again");
+        let risk = Principal { id: "bob".into(), teams: vec!["risk".into()], roles: vec![] };
+        let page = crate::Page { limit: 9, after: None };
+        let asked = store.approval_list(&crate::ApprovalFilter { decidable_by: risk }, &page).await.expect("a page");
+        assert_eq!(asked.data.iter().map(Run::id).collect::<Vec<_>>(), [plain(2).id()], "those who were asked are asked still");
     }
 
     #[tokio::test]
@@ -640,6 +645,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn somebody_of_very_many_teams_sees_what_each_of_them_may_decide() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        for n in 1..=3 {
+            store.run_create(crate::conformance::paused_for(n, &["team:t7"]).commit()).await.expect("a new run");
+        }
+        for (teams, seen) in [(0..1, 0), (0..8, 3), (0..2_000, 3)] {
+            let teams = teams.map(|n| format!("t{n}")).collect();
+            let who = Principal { id: "bob".into(), teams, roles: vec![] };
+            let (page, after) = (crate::Page { limit: 2, after: None }, Some(plain(2).id()));
+            let approvals = crate::ApprovalFilter { decidable_by: who.clone() };
+            let found = store.approval_list(&approvals, &page).await.expect("a page");
+            assert_eq!((found.data.len(), found.next.is_some()), (seen.min(2), seen > 2));
+            let found = store.approval_list(&approvals, &crate::Page { after, ..page }).await.expect("a page");
+            assert_eq!((found.data.len(), found.next), (seen.min(1), None));
+            let visible = crate::RunFilter { visible_to: Some(who), ..crate::RunFilter::default() };
+            assert_eq!(store.run_list(&visible, &crate::Page { limit: 9, after: None }).await.expect("a page").data.len(), seen);
+        }
+    }
+
+    #[tokio::test]
     async fn open_runs_and_own_runs_are_found_by_index() {
         let folder = folder();
         let store = host(&folder).expect("a database");
@@ -648,6 +674,11 @@ mod tests {
             ("SELECT id FROM run WHERE status = 'paused' AND due <= 7 ORDER BY due, id LIMIT 9", "run_due"),
             ("SELECT id FROM run WHERE status = 'paused' AND lists = 1 ORDER BY id DESC LIMIT 9", "run_paused"),
             ("SELECT id FROM run WHERE principal = 'ada' ORDER BY id DESC LIMIT 9", "run_principal"),
+            (
+                "SELECT approver.id FROM approver CROSS JOIN run ON run.seq = approver.run
+                    WHERE approver.name = 'role approver' AND approver.list = 0 AND approver.id < x'01' ORDER BY approver.id DESC LIMIT 9",
+                "approver_name (name=? AND list=? AND id<?), SEARCH run",
+            ),
             (
                 "SELECT id FROM run WHERE status IN ('completed', 'blocked', 'denied', 'cancelled', 'error') AND erased IN (0, 1) AND updated_at < 7 LIMIT 9",
                 "run_over",

@@ -290,7 +290,11 @@ mod tests {
         let store = filled(&folder, 1).await;
         let lines = all(&store).await;
         drop(store);
-        meddle(&folder, "DELETE FROM ledger; ALTER TABLE ledger ADD COLUMN run BLOB NOT NULL DEFAULT x''; PRAGMA user_version = 4");
+        meddle(
+            &folder,
+            "DELETE FROM ledger; ALTER TABLE ledger ADD COLUMN run BLOB NOT NULL DEFAULT x''; DROP INDEX approver_name;
+             ALTER TABLE approver DROP COLUMN id; PRAGMA user_version = 4",
+        );
         let db = Connection::open(folder.path().join("test.db")).expect("a database");
         for LedgerLine { n, entry, hash, .. } in &lines {
             let row = [Value::Integer(n.cast_signed()), Value::Blob(entry.clone()), Value::Blob(hash.0.to_vec())];

@@ -37,7 +37,8 @@ impl Runs for Sqlite {
         if let Some(who) = filter.visible_to.as_ref().filter(|who| !who.is(PrincipalRole::Admin)) {
             let me = query.bind(who.id.clone());
             let asked = query.asks(who);
-            query.any = vec![format!("principal = {me}"), asked];
+            query.any = asked;
+            query.any.push(Way::Condition(format!("principal = {me}")));
         }
         self.page(query, page.limit).await
     }
@@ -59,7 +60,7 @@ impl Runs for Sqlite {
         let who = &filter.decidable_by;
         let mut query = Query::new(page);
         let (asked, me) = (query.asks(who), query.bind(who.id.clone()));
-        query.all.push(asked);
+        query.any = asked;
         query.all.push(format!("NOT EXISTS (SELECT 1 FROM excluded WHERE excluded.run = run.seq AND excluded.principal = {me})"));
         self.page(query, page.limit).await
     }
@@ -118,7 +119,7 @@ fn write(
         requests::keep(&batch.tx, request, seq)?;
     }
     if let Some(question) = &it.approval {
-        ask(batch, seq, question)?;
+        ask(batch, seq, it.run, question)?;
     }
     entries.iter().for_each(|entry| batch.append(entry));
     Ok(None)
@@ -158,11 +159,11 @@ fn lists(it: &Checkpoint) -> Option<i64> {
     it.approval.as_ref().map(|question| question.lists.len() as i64)
 }
 
-fn ask(batch: &Batch<'_>, seq: i64, question: &ApprovalRow) -> rusqlite::Result<()> {
-    let mut approver = batch.tx.prepare_cached("INSERT OR IGNORE INTO approver(run, list, name) VALUES(?1, ?2, ?3)")?;
+fn ask(batch: &Batch<'_>, seq: i64, id: RunId, question: &ApprovalRow) -> rusqlite::Result<()> {
+    let mut approver = batch.tx.prepare_cached("INSERT OR IGNORE INTO approver(run, list, name, id) VALUES(?1, ?2, ?3, ?4)")?;
     for (number, list) in (0_i64..).zip(&question.lists) {
         for it in list {
-            approver.execute(params![seq, number, name(it)])?;
+            approver.execute(params![seq, number, name(it), id.as_bytes()])?;
         }
     }
     let mut excluded = batch.tx.prepare_cached("INSERT OR IGNORE INTO excluded(run, principal) VALUES(?1, ?2)")?;
@@ -178,19 +179,37 @@ fn name(approver: &Approver) -> String {
     }
 }
 
-/// A page of runs that meet every condition of `all` and one of `any`.
+/// A page of runs that meet every condition of `all` and are found in one of these ways.
 struct Query {
+    /// The run that all on the page come after.
+    after: Option<String>,
     all: Vec<String>,
-    any: Vec<String>,
+    any: Vec<Way>,
     values: Vec<Value>,
+}
+
+/// A caller of more names is looked for in every open question: SQLite unites no more than 500 queries.
+const NAMES: usize = 100;
+
+/// Where a run of the page is looked for, newest first, each by an index.
+enum Way {
+    /// Among all runs, by one more condition.
+    Condition(String),
+    /// Among the questions whose first list has this name, by the condition that all of them name the caller.
+    Named { name: String, asks: String },
 }
 
 impl Query {
     fn new(page: &Page) -> Query {
-        let mut query = Query { all: vec![], any: vec!["TRUE".into()], values: vec![Value::Integer(rows(page.limit.saturating_add(1)))] };
+        let mut query = Query {
+            after: None,
+            all: vec![],
+            any: vec![Way::Condition("TRUE".into())],
+            values: vec![Value::Integer(rows(page.limit.saturating_add(1)))],
+        };
         if let Some(after) = page.after {
             let after = query.bind(after.as_bytes().to_vec());
-            query.all.push(format!("id < {after}"));
+            query.after = Some(after);
         }
         query
     }
@@ -208,24 +227,42 @@ impl Query {
         }
     }
 
-    /// The condition that every list of the open question names `who`.
-    fn asks(&mut self, who: &Principal) -> String {
+    /// The ways to what asks something of `who`, by each of its names: every list of the open question names it, so the first one does.
+    fn asks(&mut self, who: &Principal) -> Vec<Way> {
         let names: Vec<String> = who.names().map(|it| name(&it)).collect();
-        let names = self.bind(serde_json::Value::from(names).to_string());
-        format!(
-            "status = 'paused' AND lists = (SELECT count(DISTINCT list) FROM approver
-                WHERE approver.run = run.seq AND approver.name IN (SELECT value FROM json_each({names})))"
-        )
+        let all = self.bind(serde_json::Value::from(names.clone()).to_string());
+        let asks = format!(
+            "lists = (SELECT count(DISTINCT list) FROM approver AS named
+                WHERE named.run = run.seq AND named.name IN (SELECT value FROM json_each({all})))"
+        );
+        if names.len() > NAMES {
+            return vec![Way::Condition(format!("status = 'paused' AND {asks}"))];
+        }
+        names.into_iter().map(|name| Way::Named { name: self.bind(name), asks: asks.clone() }).collect()
     }
 
     /// Each way to be on the page is a query of its own, so that each has its index; the page is the newest of all of them.
     fn sql(&self) -> String {
-        let arm = |any: &String| {
-            let all = self.all.iter().chain([any]).map(String::as_str).collect::<Vec<_>>().join(" AND ");
-            format!("SELECT id FROM (SELECT id FROM run WHERE {all} ORDER BY id DESC LIMIT ?1)")
-        };
-        let arms = self.any.iter().map(arm).collect::<Vec<_>>().join(" UNION ");
+        let arms = self.any.iter().map(|way| self.arm(way)).collect::<Vec<_>>().join(" UNION ");
         format!("SELECT id, checkpoint FROM run WHERE id IN ({arms}) ORDER BY id DESC LIMIT ?1")
+    }
+
+    fn arm(&self, way: &Way) -> String {
+        let all = |id: &str, more: &str| {
+            let after = self.after.iter().map(|after| format!("{id} < {after}"));
+            after.chain(self.all.iter().cloned()).chain([more.into()]).collect::<Vec<_>>().join(" AND ")
+        };
+        match way {
+            Way::Condition(condition) => {
+                format!("SELECT id FROM (SELECT id FROM run WHERE {} ORDER BY id DESC LIMIT ?1)", all("id", condition))
+            }
+            // CROSS: in this order. SQLite would rather begin with the runs, of which there are more.
+            Way::Named { name, asks } => format!(
+                "SELECT id FROM (SELECT approver.id FROM approver CROSS JOIN run ON run.seq = approver.run
+                    WHERE approver.name = {name} AND approver.list = 0 AND {} ORDER BY approver.id DESC LIMIT ?1)",
+                all("approver.id", asks)
+            ),
+        }
     }
 }
 

@@ -104,6 +104,11 @@ const STEPS: &[&str] = &[
     -- between two, mostly packed, and `hash` the 32 bytes of each. So a row of one line is as it was.
     ALTER TABLE ledger DROP COLUMN run;
 ",
+    "
+    ALTER TABLE approver ADD COLUMN id BLOB NOT NULL DEFAULT x'';   -- the run's: whoever is named finds the newest first
+    UPDATE approver SET id = (SELECT id FROM run WHERE run.seq = approver.run);
+    CREATE INDEX approver_name ON approver(name, list, id);
+",
 ];
 
 /// The version that this program makes and brings others up to.
