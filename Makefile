@@ -37,6 +37,7 @@ bench: setup               ## build the release, measure it; the tables of docs/
 	cargo build --release -p aegis -p aegis-bench --locked
 	target/release/runs
 	target/release/scans
+	target/release/stores
 
 examples: build            ## run every example against the real binary
 	for example in examples/*/run.sh; do bash "$$example" || exit 1; done

@@ -24,6 +24,13 @@ pub enum Ask {
     },
     /// These runs, in turn.
     Fetch(Vec<String>),
+    /// This path, by whoever has this key.
+    Get {
+        /// Of the server.
+        path: &'static str,
+        /// A bearer key.
+        key: String,
+    },
     /// To approve these, each once; when none is left, the load ends.
     Approve(RefCell<Vec<String>>),
 }
@@ -48,6 +55,7 @@ pub struct Found {
     pub seconds: f64,
     /// In microseconds, sorted.
     latencies: Vec<u32>,
+    first: Option<u32>,
     /// Questions, also those whose answer is on its way.
     asked: usize,
     /// Of the runs that were created.
@@ -58,6 +66,11 @@ impl Found {
     /// Right answers.
     pub fn per_second(&self) -> f64 {
         (self.answers - self.wrong) as f64 / self.seconds
+    }
+
+    /// Milliseconds that the first answer took; zero when there was none.
+    pub fn first(&self) -> f64 {
+        f64::from(self.first.unwrap_or(0)) / 1e3
     }
 
     /// Milliseconds within which this part of the answers came; zero when there were none.
@@ -98,6 +111,7 @@ impl Connection {
     async fn work(&mut self, ask: &Ask, begun: Instant, enough: Enough, found: &RefCell<Found>) -> Result<()> {
         let fixed = match ask {
             Ask::Create { route, text, .. } => Some(create(self.server, route, text)),
+            Ask::Get { path, key } => Some(get(self.server, path, key)),
             Ask::Fetch(_) | Ask::Approve(_) => None,
         };
         while begun.elapsed() < enough.time && found.borrow().asked < enough.answers {
@@ -113,7 +127,7 @@ impl Connection {
 
     fn next(&self, ask: &Ask, turn: usize) -> Option<Vec<u8>> {
         match ask {
-            Ask::Create { .. } => None,
+            Ask::Create { .. } | Ask::Get { .. } => None,
             Ask::Fetch(runs) => Some(request(self.server, "GET", &format!("/v1/runs/{}", runs.get(turn % runs.len().max(1))?), "")),
             Ask::Approve(runs) => {
                 let run = runs.borrow_mut().pop()?;
@@ -146,11 +160,13 @@ impl Connection {
 impl Found {
     fn take(&mut self, ask: &Ask, code: u16, body: &[u8], took: Duration) {
         self.answers += 1;
-        self.latencies.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.first.get_or_insert(took);
+        self.latencies.push(took);
         let status = match ask {
             Ask::Create { status, .. } => status,
             Ask::Approve(_) => "completed",
-            Ask::Fetch(_) => "",
+            Ask::Fetch(_) | Ask::Get { .. } => "",
         };
         if code != 200 || !says(body, status) {
             self.wrong += 1;
@@ -175,6 +191,10 @@ fn create(server: SocketAddr, route: &str, text: &str) -> Vec<u8> {
     // The texts are ours: none has a quote, a backslash or a control character in it.
     let body = format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}],"route":"{route}"}}"#);
     request(server, "POST", "/v1/runs", &body)
+}
+
+fn get(server: SocketAddr, path: &str, key: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nauthorization: Bearer {key}\r\n\r\n").into_bytes()
 }
 
 fn request(server: SocketAddr, method: &str, path: &str, body: &str) -> Vec<u8> {

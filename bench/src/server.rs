@@ -35,7 +35,17 @@ impl Build {
     /// # Errors
     /// It ended, with what it said, or was not ready within a minute.
     pub fn start(&self, folder: &Path) -> Result<Server> {
-        self.spawn(Command::new(&self.binary), folder, None)
+        self.spawn(Command::new(&self.binary), folder, &["--no-auth"], None)
+    }
+
+    /// The same for callers with keys, which are in the database already.
+    ///
+    /// # Errors
+    /// As [`Build::start`].
+    pub fn start_with_keys(&self, folder: &Path) -> Result<Server> {
+        let mut command = Command::new(&self.binary);
+        command.env("AEGIS__AUTH__TYPE", "api_key");
+        self.spawn(command, folder, &[], None)
     }
 
     /// The same under `strace`, which counts how often it asks the disk to be done, and lets every other call pass unwatched.
@@ -47,14 +57,14 @@ impl Build {
         let mut command = Command::new("strace");
         command.args(["-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync,sync_file_range,msync", "-o"]);
         command.arg(&trace).arg(&self.binary);
-        self.spawn(command, folder, Some(trace))
+        self.spawn(command, folder, &["--no-auth"], Some(trace))
     }
 
-    fn spawn(&self, mut command: Command, folder: &Path, trace: Option<PathBuf>) -> Result<Server> {
+    fn spawn(&self, mut command: Command, folder: &Path, more: &[&str], trace: Option<PathBuf>) -> Result<Server> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let log = folder.join("log");
         let file = std::fs::File::create(&log)?;
-        command.args(["serve", "--no-auth", "--config"]).arg(&self.config).arg("--listen").arg(address.to_string());
+        command.arg("serve").args(more).arg("--config").arg(&self.config).arg("--listen").arg(address.to_string());
         command.env("AEGIS__PERSISTENCE__PATH", folder.join("aegis.db")).env("AEGIS__SERVER__CACHE_DIR", folder.join("cache"));
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let begun = Instant::now();

@@ -61,7 +61,22 @@ pub(crate) async fn table(bench: &Bench) -> Result<String> {
         let synced = spread(&rounds.iter().map(|round| round[index].transactions * each).collect::<Vec<_>>());
         table.row([phase.name().into(), connections.to_string()].into_iter().chain(figures).chain([synced]));
     }
-    Ok(format!("{table}{note}"))
+    Ok(format!("{table}{note}\n{}", resumes(&rounds)))
+}
+
+/// The CPU of a resume as a multiple of that of a run which nobody has to decide, both of the same round.
+fn resumes(rounds: &[Vec<Figures>]) -> Table {
+    let mut table = Table::new(&["CPU of a resume, by that of a", "1 connection", "8", "32", "to reach"]);
+    for plain in [Phase::NoGuard, Phase::OneGuard] {
+        let ratio = |connections| {
+            let cpu = |round: &[Figures], phase| {
+                rows().zip(round).find(|(row, _)| *row == (phase, connections)).map_or(f64::NAN, |(_, it)| it.cpu_us)
+            };
+            spread(&rounds.iter().map(|round| cpu(round, Phase::Approved) / cpu(round, plain)).collect::<Vec<_>>())
+        };
+        table.row([plain.name().into()].into_iter().chain(CONNECTIONS.map(ratio)).chain(["1.5".into()]));
+    }
+    table
 }
 
 /// One round, row by row.
