@@ -27,7 +27,7 @@ pub use id::{ApprovalId, Digest, IdError, RunId, Time};
 pub use json::{Strict, once};
 pub use ledger::{Entry, Fact, Finish, LedgerError, Link, Replayed, Ruling, replay};
 pub use message::{Content, Detail, ImageUrl, InputAudio, MAX_DEPTH, Message, Part, PartView, Role, Tool, ToolCall, too_deep};
-pub use pack::{UnpackError, pack, unpack, unpacked_len};
+pub use pack::{UnpackError, pack_into, unpack, unpacked_len};
 pub use plan::{ApprovalRule, Backoff, Guard, Mode, OnFailure, OnUnknown, Plan, Scope, SharedPlan, Stages};
 pub use removal::{Record, Removal, Removed};
 pub use request_key::RequestKey;

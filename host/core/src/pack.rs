@@ -19,16 +19,27 @@ const RATIO: usize = 255;
 pub struct UnpackError;
 
 /// An LZ4 block (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>) behind a head of five bytes; what is too long for that stays as it is.
-pub fn pack(json: Vec<u8>) -> Vec<u8> {
-    let Ok(len) = u32::try_from(json.len()) else { return json };
-    let mut packed = vec![0; HEAD + lz4_flex::block::get_maximum_output_size(json.len())];
+pub(crate) fn pack(json: Vec<u8>) -> Vec<u8> {
+    let mut packed = vec![];
+    if pack_into(&json, &mut packed).is_none() {
+        return json;
+    }
+    packed.shrink_to_fit();
+    packed
+}
+
+/// The same in a place that is used again; `None` for what is too long.
+pub fn pack_into<'a>(json: &[u8], packed: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let len = u32::try_from(json.len()).ok()?;
+    let room = HEAD + lz4_flex::block::get_maximum_output_size(json.len());
+    // What stands there is overwritten; only new room has to be cleared.
+    packed.resize(packed.len().max(room), 0);
     packed[0] = PACKED;
     packed[1..HEAD].copy_from_slice(&len.to_le_bytes());
     let written =
-        lz4_flex::block::compress_into_with_dict(&json, &mut packed[HEAD..], DICTIONARY).expect("the room is enough for the worst");
+        lz4_flex::block::compress_into_with_dict(json, &mut packed[HEAD..], DICTIONARY).expect("the room is enough for the worst");
     packed.truncate(HEAD + written);
-    packed.shrink_to_fit();
-    packed
+    Some(packed)
 }
 
 /// Bytes of JSON in a checkpoint as stores have it, as its head says.

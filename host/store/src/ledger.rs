@@ -2,7 +2,7 @@
 //! nothing here writes.
 
 use crate::StoreError;
-use aegis_core::{Digest, Link, Removal, Removed, Run, RunId};
+use aegis_core::{Digest, Entry, Link, Removal, Removed, Run, RunId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One entry in its place.
@@ -155,6 +155,13 @@ pub(crate) fn unreadable(line: &LedgerLine, error: &serde_json::Error) -> StoreE
 }
 
 /// An entry as it is stored and sealed.
-pub(crate) fn bytes(entry: &aegis_core::Entry) -> Vec<u8> {
-    serde_json::to_vec(entry).expect("an entry has no maps with keys that are not strings")
+pub(crate) fn bytes(entry: &Entry) -> Vec<u8> {
+    let mut bytes = vec![];
+    write(entry, &mut bytes);
+    bytes
+}
+
+/// The same, at the end of `to`.
+pub(crate) fn write(entry: &Entry, to: &mut Vec<u8>) {
+    serde_json::to_writer(to, entry).expect("an entry has no maps with keys that are not strings, and memory takes it");
 }

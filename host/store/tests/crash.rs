@@ -230,7 +230,8 @@ async fn retention_under_a_kill_removes_what_it_says_and_no_run_that_is_not_over
         let mut exported = vec![];
         export(&store, &Filter::default(), None, now(), &mut exported).await.expect("memory has room");
         let seen = verify(exported.as_slice(), None).unwrap_or_else(|error| panic!("round {round}: {error}"));
-        pruned = pruned.max(seen.head.streams[0].first - 1);
+        // A slow machine may not have written a line yet.
+        pruned = pruned.max(seen.head.streams.first().map_or(0, |it| it.first - 1));
         // What is open holds the lines after it; so that some go, it ends.
         for id in store.run_claim(usize::MAX).await.expect("claims") {
             let mut run = store.run_fetch(id).await.expect("an answer").expect("it is open");

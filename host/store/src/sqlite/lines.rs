@@ -2,7 +2,7 @@
 //! apart, and nothing is sealed or verified.
 
 use crate::{LedgerLine, StoreError};
-use aegis_core::{Digest, Link, pack, unpack};
+use aegis_core::{Digest, Entry, Link, pack_into, unpack};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Between two entries of a row. JSON as entries are written has none, so a row of an older version, which holds one entry, reads the same.
@@ -12,11 +12,39 @@ const HASH: usize = 32;
 /// Bytes of entries in a row, before they are packed; only the last commit in it may exceed that. Whoever reads a line reads its row.
 const ROW: usize = 256 << 10;
 
-/// Lines that are sealed and still have to be put down, in the transaction that sealed them.
+/// The entries of one commit, in one piece: they are freed on another thread than they are made on, which costs more than to fill them.
+pub(super) struct Entries {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+/// Bytes of most entries, or more.
+const USUAL: usize = 448;
+
+impl Entries {
+    pub(super) fn of(entries: &[Entry]) -> Entries {
+        let mut of = Entries { bytes: Vec::with_capacity(entries.len() * USUAL), ends: Vec::with_capacity(entries.len()) };
+        for entry in entries {
+            crate::ledger::write(entry, &mut of.bytes);
+            of.ends.push(of.bytes.len());
+        }
+        of
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+}
+
+/// Lines that are sealed and still have to be put down, in the transaction that sealed them. It is used again: a fresh one for each transaction
+/// would be fresh memory, which the system clears.
 pub(super) struct Row {
     first: u64,
     entries: Vec<u8>,
     hashes: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 /// How far a row was, to go back to.
@@ -27,9 +55,18 @@ pub(super) struct Mark {
 }
 
 impl Row {
-    /// An empty one, which begins with this link.
-    pub(super) fn at(link: &Link) -> Row {
-        Row { first: link.n, entries: vec![], hashes: vec![] }
+    pub(super) fn new() -> Row {
+        Row { first: 0, entries: vec![], hashes: vec![], packed: vec![] }
+    }
+
+    /// Empties it; it begins with this link now.
+    pub(super) fn begin(&mut self, link: &Link) {
+        self.first = link.n;
+        self.entries.clear();
+        self.hashes.clear();
+        // One large commit must not hold its memory for ever.
+        self.entries.shrink_to(2 * ROW);
+        self.packed.shrink_to(2 * ROW);
     }
 
     /// Adds a line that was sealed with this hash, after those that were added before.
@@ -57,10 +94,11 @@ impl Row {
     }
 
     /// Writes it, if anything is in it.
-    pub(super) fn put(self, db: &Connection) -> Result<(), StoreError> {
+    pub(super) fn put(&mut self, db: &Connection) -> Result<(), StoreError> {
         if !self.hashes.is_empty() {
             let mut insert = db.prepare_cached("INSERT INTO ledger(seq, entry, hash) VALUES(?1, ?2, ?3)")?;
-            insert.execute(params![self.first.cast_signed(), pack(self.entries), self.hashes])?;
+            let entries = pack_into(&self.entries, &mut self.packed).unwrap_or(&self.entries);
+            insert.execute(params![self.first.cast_signed(), entries, self.hashes])?;
         }
         Ok(())
     }

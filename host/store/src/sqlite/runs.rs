@@ -1,7 +1,8 @@
 //! Runs, the questions they ask and the ledger, in SQL.
 
+use super::lines::{self, Entries};
 use super::writer::Batch;
-use super::{Sqlite, lines, requests};
+use super::{Sqlite, requests};
 use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Runs, StoreError};
 use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Principal, PrincipalRole, RequestKey, Run, RunId, Time};
 use async_trait::async_trait;
@@ -82,7 +83,7 @@ impl Runs for Sqlite {
 impl Sqlite {
     async fn put(&self, commit: Commit, put: Put) -> Result<(), CommitError> {
         let host = self.host.ok_or(StoreError::NotHost)?;
-        let entries: Vec<Vec<u8>> = commit.entries.iter().map(crate::ledger::bytes).collect();
+        let entries = Entries::of(&commit.entries);
         let Commit { checkpoint, request, .. } = commit;
         let written = self.write(move |batch| write(batch, &checkpoint, &entries, request.as_ref(), host, put));
         written.await?.map_or(Ok(()), Err)
@@ -106,7 +107,7 @@ type Put = fn(&Batch<'_>, &Checkpoint, i64) -> rusqlite::Result<Option<i64>>;
 fn write(
     batch: &mut Batch<'_>,
     it: &Checkpoint,
-    entries: &[Vec<u8>],
+    entries: &Entries,
     request: Option<&RequestKey>,
     host: i64,
     put: Put,

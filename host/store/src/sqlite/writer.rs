@@ -28,7 +28,7 @@ pub(super) struct Writer {
 pub(super) struct Batch<'a> {
     pub(super) tx: Transaction<'a>,
     link: Link,
-    row: Row,
+    row: &'a mut Row,
 }
 
 /// Work outside of any transaction.
@@ -121,14 +121,14 @@ impl Drop for Writer {
 }
 
 fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transactions: &AtomicU64) {
-    let mut alone = None;
+    let (mut alone, mut row) = (None, Row::new());
     while let Some(mut jobs) = next(waiting, &mut alone) {
         if let Some(work) = alone.take_if(|_| jobs.is_empty()) {
             // A panic drops the sender of the answer, which says so.
             drop(catch_unwind(AssertUnwindSafe(|| work(&db))));
             continue;
         }
-        let durable = transact(&mut db, &link, &mut jobs).map(|next| link = next);
+        let durable = transact(&mut db, &mut row, &link, &mut jobs).map(|next| link = next);
         match &durable {
             Ok(()) => drop(transactions.fetch_add(1, Ordering::Relaxed)),
             Err(error) => tracing::error!(%error, lost = jobs.len(), "the store could not commit"),
@@ -152,20 +152,21 @@ fn next(waiting: &Receiver<Task>, alone: &mut Option<Alone>) -> Option<Vec<Box<d
 }
 
 /// Commits all jobs that succeed, and returns the link that follows; or none, when the transaction itself fails.
-fn transact(db: &mut Connection, link: &Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
-    let mut batch = Batch::begin(db, link)?;
+fn transact(db: &mut Connection, row: &mut Row, link: &Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
+    let mut batch = Batch::begin(db, row, link)?;
     if jobs.iter_mut().try_for_each(|job| job.run(&mut batch).and_then(|()| batch.put_if_full())).is_err() {
         drop(batch);
-        batch = Batch::begin(db, link)?;
+        batch = Batch::begin(db, row, link)?;
         jobs.iter_mut().try_for_each(|job| batch.alone(job).and_then(|()| batch.put_if_full()))?;
     }
     batch.commit()
 }
 
 impl<'a> Batch<'a> {
-    fn begin(db: &'a mut Connection, link: &Link) -> Result<Batch<'a>, StoreError> {
+    fn begin(db: &'a mut Connection, row: &'a mut Row, link: &Link) -> Result<Batch<'a>, StoreError> {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Batch { tx, row: Row::at(link), link: link.clone() })
+        row.begin(link);
+        Ok(Batch { tx, row, link: link.clone() })
     }
 
     /// Runs `job` so that it can be undone alone. An error is not its own any more, but that of all.
@@ -187,7 +188,11 @@ impl<'a> Batch<'a> {
 
     /// Not in the middle of a job: what is put down already is not taken back with it.
     fn put_if_full(&mut self) -> Result<(), StoreError> {
-        if self.row.is_full() { std::mem::replace(&mut self.row, Row::at(&self.link)).put(&self.tx) } else { Ok(()) }
+        if self.row.is_full() {
+            self.row.put(&self.tx)?;
+            self.row.begin(&self.link);
+        }
+        Ok(())
     }
 
     fn commit(self) -> Result<Link, StoreError> {
