@@ -64,6 +64,51 @@ fn a_new_guard_is_a_folder_with_its_sdk_and_the_next_commands() {
     assert!(!again.status.success() && text(&again.stderr).contains("not empty"), "{again:?}");
 }
 
+#[tokio::test]
+async fn what_a_new_guard_says_to_type_works_as_it_stands() {
+    let dir = folder();
+    let told = text(&run(dir.path(), &["guard", "new", "my-guard", "--lang", "wat"]).stdout); // needs no tool
+    let typed = |what: &str| told.lines().find_map(|line| line.split("  # ").next()?.trim().strip_prefix(&format!("aegis {what} ")));
+    let args = |what: &str| -> Vec<String> { words(typed(what).unwrap_or_else(|| panic!("no {what}:\n{told}"))) };
+    let shell = |what: &str| {
+        let (given, first) = (args(what), what.split(' ').map(String::from));
+        aegis(dir.path()).args(first.chain(given)).output().expect("the binary runs")
+    };
+    assert!(shell("guard build").status.success());
+    let ran = shell("guard run");
+    assert!(ran.status.success() && text(&ran.stdout).contains("require_approval"), "{ran:?}");
+
+    let dev = args("dev");
+    let given: Vec<&str> = std::iter::once("dev").chain(dev.iter().map(String::as_str)).collect();
+    write(&dir, "aegis.yaml", config("none").replace("ingress: [sensitive-topic]", "ingress: []"));
+    let host = Host::start_as(dir, &given, &[]).await;
+    let run = host.submit("", "I need advice", json!({})).await;
+    assert_eq!((&run["status"], &run["approval"]["guard"]), (&json!("paused"), &json!("my-guard")), "{run}");
+}
+
+/// What a shell makes of a line: single and double quotes hold blanks together.
+fn words(line: &str) -> Vec<String> {
+    let output = std::process::Command::new("sh").args(["-c", &format!("printf '%s\\n' {line}")]).output().expect("there is a shell");
+    text(&output.stdout).lines().map(String::from).collect()
+}
+
+#[test]
+fn settings_of_the_command_line_need_a_guard_that_is_there() {
+    let output = run(folder().path(), &["dev", "--settings", "nobody={}", "--listen", "127.0.0.1:0"]);
+    let told = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("sensitive-topic"), "{told}");
+}
+
+#[test]
+fn a_folder_in_place_of_a_component_has_to_be_built_first() {
+    let dir = folder();
+    for command in ["run", "inspect", "bench", "check"] {
+        let more: &[&str] = if command == "run" { &["--text", "x"] } else { &[] };
+        let output = run(dir.path(), &[&["guard", command, "."], more].concat());
+        assert!(output.status.code() == Some(1) && text(&output.stderr).contains("aegis guard build"), "{command}: {output:?}");
+    }
+}
+
 #[test]
 fn the_cases_of_the_standard_guards_hold() {
     for (component, least) in [("guards/sensitive_topic.wasm", 15), ("guards/patterns.wasm", 15)] {

@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Another guard, at the stages that its manifest names, or another component for one of the configuration; may be repeated
     #[arg(long = "guard", value_name = "NAME=PATH")]
     guards: Vec<NamedGuard>,
+    /// Settings of one of the guards, instead of those of the configuration: JSON, or @ and a file with it; may be repeated
+    #[arg(long = "settings", value_name = "NAME=JSON|@F")]
+    guard_settings: Vec<NamedSettings>,
     /// Address and port, instead of those of the configuration
     #[arg(long, value_name = "A", value_parser = address)]
     listen: Option<SocketAddr>,
@@ -60,11 +63,34 @@ impl FromStr for NamedGuard {
     }
 }
 
+/// `NAME=JSON` or `NAME=@FILE`
+#[derive(Clone, Debug, PartialEq)]
+struct NamedSettings {
+    name: String,
+    settings: String,
+}
+
+impl FromStr for NamedSettings {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<NamedSettings, &'static str> {
+        match text.split_once('=') {
+            Some((name, settings)) if !name.is_empty() && !settings.is_empty() => {
+                Ok(NamedSettings { name: name.into(), settings: settings.into() })
+            }
+            _ => Err(r#"write NAME=JSON or NAME=@FILE, for example 'no-secrets={"words": ["secret"]}'"#),
+        }
+    }
+}
+
 impl Options {
     /// The command line's word over the configuration's.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Failure> {
         for guard in &self.guards {
             settings.add_guard(&guard.name, guard.path.clone())?;
+        }
+        for given in &self.guard_settings {
+            settings.set_guard_settings(&given.name, crate::guard::settings(&given.settings)?)?;
         }
         settings.server.listen = self.listen.unwrap_or(settings.server.listen);
         Ok(())
@@ -106,6 +132,15 @@ mod tests {
         assert_eq!((guard.name.as_str(), guard.path.as_path()), ("no-secrets", Path::new("a=b.wasm")));
         for wrong in ["", "x", "=x", "x="] {
             assert!(wrong.parse::<NamedGuard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn settings_belong_to_a_guard() {
+        let given: NamedSettings = r#"mine={"a": "b=c"}"#.parse().unwrap();
+        assert_eq!((given.name.as_str(), given.settings.as_str()), ("mine", r#"{"a": "b=c"}"#));
+        for wrong in ["", "{}", "=x", "x="] {
+            assert!(wrong.parse::<NamedSettings>().is_err(), "{wrong}");
         }
     }
 }

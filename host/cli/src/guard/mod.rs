@@ -54,9 +54,14 @@ impl Guard {
     }
 }
 
-/// All of a file, or of stdin for `-`.
+/// All of a file, or of stdin for `-`. A folder is most likely a guard's, and not built yet.
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| Failure::new(Code::CLI_FILE, format!("{}: {why}", path.display()));
+    if path.is_dir() {
+        return Err(wrong(
+            &"this is a folder: a component is made of a guard's folder by `aegis guard build`, so name the .wasm that it wrote",
+        ));
+    }
     let from: Box<dyn Read> =
         if path == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(path).map_err(|error| wrong(&error))?) };
     let mut bytes = Vec::new();
@@ -65,7 +70,7 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
 }
 
 /// JSON, or the file that `@` stands before; none at all is `{}`.
-fn settings(text: &str) -> Result<serde_json::Value, Failure> {
+pub(crate) fn settings(text: &str) -> Result<serde_json::Value, Failure> {
     let text = match text.strip_prefix('@') {
         Some(file) => read(Path::new(file), aegis_wasm::Limits::default().input)?,
         None => text.as_bytes().to_vec(),

@@ -6,7 +6,10 @@ use aegis_core::Code;
 use aegis_kit::Language;
 use clap::Args;
 use std::io::{BufRead, Write, stderr, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What the guard of every template has to be told.
+const SETTINGS: &str = r#"{"words": ["advice"]}"#;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 when the folder is there, 1 when nothing was written, 2 for wrong usage.")]
@@ -27,20 +30,33 @@ impl New {
     }
 
     fn next(&self, language: Language, written: &[PathBuf]) -> String {
-        let folder = self.folder.display();
-        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
         let files: Vec<String> = written.iter().map(|it| it.display().to_string()).collect();
-        let component = format!("{name}.wasm");
-        format!(
-            "{folder}: a guard in {language} ({})\n\nNext:\n\n  aegis guard build {folder}{:pad$}  # makes {component}\n  \
-             aegis guard test {folder}{:pad$}   # builds it and runs its cases: one fails on purpose\n  \
-             aegis dev --guard {name}={component}   # in front of a model",
-            files.join(", "),
-            "",
-            "",
-            pad = component.len() + 2,
-        )
+        let steps = steps(&self.folder, language);
+        let width = steps.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+        let lines: Vec<String> = steps.iter().map(|(command, what)| format!("  {command:width$}   # {what}")).collect();
+        format!("{}: a guard in {language} ({})\n\nNext:\n\n{}", self.folder.display(), files.join(", "), lines.join("\n"))
     }
+}
+
+/// From the folder to verdicts: commands that work as they stand, with the settings that every template wants, and what each does.
+fn steps(folder: &Path, language: Language) -> Vec<(String, String)> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let component = format!("{name}.wasm");
+    let tools = match language {
+        Language::Python => Some(format!("pip install -r {}/requirements.txt", folder.display())),
+        Language::JavaScript | Language::TypeScript | Language::AssemblyScript => {
+            Some(format!("npm install --prefix {}", folder.display()))
+        }
+        _ => None,
+    };
+    let install = tools.map(|it| (it, "once: the tools that build it".into()));
+    let rest = [
+        (format!("aegis guard build {}", folder.display()), format!("makes {component}")),
+        (format!("aegis guard test {}", folder.display()), "builds it and runs its cases: one fails on purpose".into()),
+        (format!("aegis guard run {component} --text \"I need advice\" --settings '{SETTINGS}'"), "one verdict".into()),
+        (format!("aegis dev --guard {name}={component} --settings '{name}={SETTINGS}'"), "in front of a model".into()),
+    ];
+    install.into_iter().chain(rest).collect()
 }
 
 /// Which language, from whoever sits at the terminal; a script has to say it.

@@ -137,8 +137,18 @@ impl fmt::Display for Language {
 impl FromStr for Language {
     type Err = KitError;
 
+    /// A name or a title in whatever case, or what its people write for short.
     fn from_str(text: &str) -> Result<Language, KitError> {
-        Language::ALL.iter().copied().find(|it| it.name() == text).ok_or_else(|| KitError::NoSuchLanguage(text.into()))
+        let name = match &*text.to_ascii_lowercase() {
+            "py" => "python".into(),
+            "js" => "javascript".into(),
+            "ts" => "typescript".into(),
+            "rs" => "rust".into(),
+            "golang" => "go".into(),
+            other => other.to_string(),
+        };
+        let found = Language::ALL.iter().copied().find(|it| it.name() == name || it.title().to_ascii_lowercase() == name);
+        found.ok_or_else(|| KitError::NoSuchLanguage(text.into()))
     }
 }
 
@@ -261,9 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn a_language_may_be_written_short() {
+        for (short, name) in
+            [("py", "python"), ("JS", "javascript"), ("ts", "typescript"), ("rs", "rust"), ("golang", "go"), ("C++", "cpp")]
+        {
+            assert_eq!(short.parse::<Language>().unwrap().name(), name);
+        }
+        assert!("".parse::<Language>().is_err() && "cobol".parse::<Language>().is_err());
+    }
+
+    #[test]
     fn a_language_is_known_by_its_name_and_has_a_template() {
         for language in Language::ALL.iter().copied() {
-            assert_eq!(language.name().parse::<Language>().unwrap(), language);
+            for written in [language.name(), language.title()] {
+                assert_eq!(written.parse::<Language>().unwrap(), language);
+            }
             let template: Vec<&str> = sdk::below(&format!("{}/template", language.name())).map(|(name, _)| name).collect();
             for needed in ["README.md", ".gitignore"] {
                 assert!(template.contains(&needed), "{language}: no {needed} in {template:?}");

@@ -302,6 +302,17 @@ impl Settings {
         Ok(())
     }
 
+    /// `--settings NAME=JSON`: instead of those that the configuration gives the guard. They are checked when it is loaded.
+    ///
+    /// # Errors
+    /// No guard of that name.
+    pub fn set_guard_settings(&mut self, name: &str, settings: serde_json::Value) -> Result<(), ConfigErrors> {
+        let known: Vec<&str> = self.guards.keys().map(String::as_str).collect();
+        let wrong = self.wrong(Place::Whole, format!("--settings: there is no guard {name:?}: there is {}", mistake::one_of(&known)));
+        self.guards.get_mut(name).ok_or(wrong)?.settings = settings;
+        Ok(())
+    }
+
     /// Says, once a guard is loaded, at which stages it can stand.
     ///
     /// # Errors

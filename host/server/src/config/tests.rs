@@ -404,6 +404,12 @@ fn a_guard_of_the_command_line_stands_where_its_manifest_says() {
     assert!(settings.plan("none", loaded).is_none());
     assert!(settings.add_guard("a b", "x.wasm".into()).is_err());
 
+    let given = serde_json::json!({"words": ["x"]});
+    settings.set_guard_settings("pii", given.clone()).unwrap();
+    assert_eq!(settings.guards["pii"].settings, given);
+    let error = settings.set_guard_settings("pi", given).unwrap_err().to_string();
+    assert!(error.contains("--settings: there is no guard \"pi\""), "{error}");
+
     settings.add_guard("sensitive-topic", "mine.wasm".into()).unwrap();
     assert_eq!(settings.guards["sensitive-topic"].source, Source::File("mine.wasm".into()));
     let error = settings.place("sensitive-topic", &[Stage::Egress]).unwrap_err().to_string();
