@@ -26,6 +26,8 @@ pub const ARGUMENT: &str = "compile-for-parent";
 const LINE: u64 = 1 << 20;
 /// Bytes of native code, as [`crate::cache`] takes it.
 const CODE: u64 = 1 << 30;
+/// Steps that wait to be told.
+const QUEUE: usize = 16;
 /// Bytes of the line with the settings, which are measured themselves later.
 const ORDER: u64 = 64 << 20;
 /// Files that the process may have open: the two that it is handed, and the engine's memory images.
@@ -104,12 +106,10 @@ fn answered(child: &mut Child, source: &Source, progress: &dyn Fn(Progress)) -> 
     std::thread::scope(|scope| {
         // One that ends early breaks the pipe, and its answer says why.
         scope.spawn(move || drop(write_order(&mut stdin, &order, &source.bytes)));
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(QUEUE);
         scope.spawn(move || read_answer(stdout, &tell));
         let answer = watch(child, &source.limits, progress, &told);
-        if answer.is_err() {
-            let _ = child.kill(); // so that both threads end; one that is gone already is no mistake
-        }
+        let _ = child.kill(); // so that both threads end, whatever it did not read; one that is gone already is no mistake
         answer
     })
 }
@@ -125,7 +125,7 @@ enum Told {
     Done(Answer),
 }
 
-fn read_answer(from: impl Read, tell: &mpsc::Sender<Told>) {
+fn read_answer(from: impl Read, tell: &mpsc::SyncSender<Told>) {
     let mut from = BufReader::new(from);
     loop {
         let told = match read_line(&mut from) {
@@ -155,6 +155,8 @@ fn watch(child: &Child, limits: &Limits, progress: &dyn Fn(Progress), told: &mps
     loop {
         let left = end.saturating_duration_since(Instant::now());
         match told.recv_timeout(left.min(LOOK)) {
+            // One that tells of steps without end is late all the same.
+            Ok(Told::Progress(_)) if left.is_zero() => return Err(LoadError::Gave("takes too long")),
             Ok(Told::Progress(step)) => progress(step),
             Ok(Told::Done(answer)) => return answer,
             Err(mpsc::RecvTimeoutError::Disconnected) => return Err(BROKE),
@@ -178,7 +180,7 @@ pub fn compile_for_parent(from: impl Read, to: impl Write) -> io::Result<()> {
     (&mut from).take(ORDER).read_until(b'\n', &mut line)?;
     let Order { settings, limits } = serde_json::from_slice(&line)?;
     let mut bytes = Vec::new();
-    from.take(limits.component as u64 + 1).read_to_end(&mut bytes)?;
+    from.take((limits.component as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     let source = Source { name: "guard".into(), bytes: bytes.into(), settings, limits };
     let told = std::cell::RefCell::new(&mut to);
     let tell = |line: &Line| {
@@ -207,4 +209,40 @@ fn bind() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     setrlimit(Resource::Core, most(0))?;
     Ok(setrlimit(Resource::Nofile, most(FILES))?)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    #[test]
+    fn a_compiler_that_lies_or_hangs_ends_with_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let limits = Limits { compile_time: Duration::from_millis(1500), ..Limits::default() };
+        // More than a pipe holds: whoever does not read it lets the writer wait.
+        let source = Source { name: "g".into(), bytes: vec![0; 1 << 20].into(), settings: Value::Null, limits };
+        for (n, (script, why)) in [
+            (r#"echo '{"Done":{"plain":null}}'; exec sleep 60 >&-"#, "broke the compiler"),
+            (r#"echo '{"Done":{"plain":null}}'; exec sleep 60"#, "takes too long"),
+            (r#"while :; do echo '{"Step":"Configuring"}'; done"#, "takes too long"),
+            (r#"echo '{"Refused":{"Other":"no"}}'; exec sleep 60"#, "no"),
+            ("exec sleep 60", "takes too long"),
+            ("exec sleep 60 >&-", "broke the compiler"),
+            ("head -c 2000000 /dev/zero", "broke the compiler"),
+            ("exit 0", "broke the compiler"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let program = folder.path().join(n.to_string());
+            std::fs::write(&program, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+            let begun = Instant::now();
+            let error = compile_apart(&program, &source, &|_| (), &engine).map(drop).unwrap_err().to_string();
+            assert!(error.contains(why) && begun.elapsed() < Duration::from_secs(20), "{script}: {error} after {:?}", begun.elapsed());
+        }
+    }
 }
