@@ -4,6 +4,8 @@ use crate::host::{Host, config};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn said(output: &Output) -> String {
@@ -184,26 +186,42 @@ async fn a_run_that_cannot_be_read_keeps_nothing_else_of_its_principal_in_the_fi
     }
 }
 
-#[tokio::test]
-async fn runs_that_end_while_their_principal_is_erased_are_not_taken_for_damaged() {
-    let host = std::sync::Arc::new(Host::start(&config("none")).await);
-    let traffic: Vec<_> = (0..4)
-        .map(|_| {
-            let host = host.clone();
-            tokio::spawn(async move {
-                for _ in 0..200 {
-                    host.submit("", "hello", json!({})).await;
+/// Runs of one principal without a pause, until `erase` is done.
+async fn under_traffic(host: &Arc<Host>, erase: impl AsyncFnOnce()) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let goes_on = |_| {
+        let (host, stop) = (host.clone(), stop.clone());
+        tokio::spawn(async move {
+            for _ in 0..2000 {
+                if stop.load(Ordering::Relaxed) {
+                    return;
                 }
-            })
+                host.submit("", "hello", json!({})).await;
+            }
         })
-        .collect();
-    let mut times = 0;
-    while !traffic.iter().all(|it| it.is_finished()) {
-        let (status, answer) = host.post("", "/v1/erasures", json!({"principal": "anonymous"})).await;
-        assert_eq!(status, 200, "{answer}");
-        times += 1;
+    };
+    let traffic: Vec<_> = (0..12).map(goes_on).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    erase().await;
+    stop.store(true, Ordering::Relaxed);
+    for it in traffic {
+        it.await.expect("no panic");
     }
-    assert!(times > 1, "{times}");
+}
+
+#[tokio::test]
+async fn an_erasure_ends_while_its_principal_goes_on_and_takes_no_run_that_ends_now_for_damaged() {
+    let host = Arc::new(Host::start(&config("none")).await);
+    under_traffic(&host, async || {
+        for _ in 0..5 {
+            let (_, would) = host.post("", "/v1/erasures", json!({"principal": "anonymous", "dry_run": true})).await;
+            let (status, answer) = host.post("", "/v1/erasures", json!({"principal": "anonymous"})).await;
+            assert_eq!(status, 200, "{answer}");
+            let count = |it: &Value| it["erased"].as_u64().expect("a number");
+            assert!(count(&answer) < 5 * count(&would) + 200, "it runs after those that come: {answer}, of {would}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
