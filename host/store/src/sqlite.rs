@@ -427,6 +427,25 @@ mod tests {
         assert_eq!(erasing.await.expect("no panic").expect("nothing to erase").count, 0);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nobody_waits_while_another_program_keeps_what_was_erased_in_the_log() {
+        let folder = folder();
+        let store = Arc::new(host(&folder).expect("a database"));
+        over(&store, 1).await;
+        let reader = Connection::open(folder.path().join("test.db")).expect("a database");
+        reader.execute_batch("BEGIN; SELECT count(*) FROM run").expect("it may");
+        let scrubs = store.clone();
+        let scrub = tokio::spawn(async move { scrubs.scrub().await });
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let begun = std::time::Instant::now();
+        store.run_create(plain(2).commit()).await.expect("a new run");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(!scrub.is_finished());
+        reader.execute_batch("COMMIT").expect("it may");
+        scrub.await.expect("no panic").expect("nobody reads any more");
+        assert_eq!(std::fs::metadata(folder.path().join("test.db-wal")).expect("a log").len(), 0);
+    }
+
     #[tokio::test]
     async fn a_panic_is_an_error_and_not_the_end() {
         let folder = folder();

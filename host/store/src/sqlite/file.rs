@@ -7,6 +7,9 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long is waited for other programs that have locked the database.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The database at `path`, created with `fill` where there is none, under its one true name: two hosts that reach it by
 /// different links must find the same lock.
 ///
@@ -102,7 +105,7 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
 fn connection(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     // Each connection belongs to one thread, so SQLite needs no locks of its own.
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(Duration::from_secs(5))?;
+    db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

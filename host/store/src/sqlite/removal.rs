@@ -2,10 +2,11 @@
 
 use super::runs::{milliseconds, rows, stored};
 use super::writer::Batch;
-use super::{Sqlite, lines, runs};
+use super::{Sqlite, file, lines, runs};
 use crate::{Doomed, Gone, Held, StoreError};
 use aegis_core::{Record, Removal, Removed, RunId, Time};
 use rusqlite::{Connection, Params, params};
+use std::time::Duration;
 
 /// Word for word that of the index `run_over`, so that it is used. What is over never changes again.
 const OVER: &str = "status IN ('completed', 'blocked', 'denied', 'cancelled', 'error')";
@@ -13,6 +14,9 @@ const OVER: &str = "status IN ('completed', 'blocked', 'denied', 'cancelled', 'e
 const STEP: usize = 4 << 20;
 /// Pages that one step gives back.
 const PAGES: u32 = 256;
+/// How often the log is tried to be emptied while another program reads, and how long the others may commit between two attempts.
+const FOLDS: u32 = 25;
+const BETWEEN_FOLDS: Duration = Duration::from_millis(200);
 /// One free page in so many is not worth giving back: the next run takes it.
 const SLACK: i64 = 20;
 
@@ -181,13 +185,23 @@ impl Sqlite {
     /// part of the first one that counts as unused; so all pages are written anew, and then the log has nothing to keep.
     pub(super) async fn write_anew(&self) -> Result<(), StoreError> {
         self.host.ok_or(StoreError::NotHost)?;
-        let written = self.alone(|db| {
-            db.execute_batch("VACUUM")?;
-            let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
-            if busy { Err(StoreError::Busy) } else { Ok(()) }
-        });
-        written.await
+        self.alone(|db| Ok(db.execute_batch("VACUUM")?)).await?;
+        for _ in 1..FOLDS {
+            match self.alone(fold).await {
+                Err(StoreError::Busy) => tokio::time::sleep(BETWEEN_FOLDS).await,
+                other => return other,
+            }
+        }
+        self.alone(fold).await
     }
+}
+
+/// Leaves nothing in the log. Whoever commits waits meanwhile, so it waits for other programs that read only for a moment.
+fn fold(db: &Connection) -> Result<(), StoreError> {
+    db.busy_timeout(Duration::from_millis(20))?;
+    let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    db.busy_timeout(file::PATIENCE)?;
+    if busy? { Err(StoreError::Busy) } else { Ok(()) }
 }
 
 /// What a step has looked at.
