@@ -3,6 +3,7 @@
 use crate::pack::{UnpackError, pack, unpack};
 use crate::{ApprovalId, Approver, Entry, RequestKey, Run, RunId, Status, Time};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 /// What one transaction has to write.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +58,8 @@ pub enum DecodeError {
     /// Written by a newer Aegis.
     #[error("the checkpoint has format {0}, and this version reads up to {FORMAT}: use the version that wrote it, or a newer one")]
     Format(u32),
-    /// Damaged.
-    #[error("the checkpoint is damaged: {0}")]
+    /// Damaged. Where, and no word of what stands there: it may be content.
+    #[error("the checkpoint is damaged: {} error at byte {} of its JSON", kind(.0), .0.column())]
     Damaged(#[from] serde_json::Error),
     /// Damaged before that.
     #[error("the checkpoint is damaged: {0}")]
@@ -66,6 +67,14 @@ pub enum DecodeError {
     /// It reads, but no run can stand there.
     #[error("the checkpoint is damaged: {0}")]
     Impossible(&'static str),
+}
+
+fn kind(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        Category::Io | Category::Eof => "an early-end",
+        Category::Syntax => "a syntax",
+        Category::Data => "a data",
+    }
 }
 
 const FORMAT: u32 = 1;

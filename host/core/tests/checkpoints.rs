@@ -156,6 +156,8 @@ fn what_is_foreign_newer_or_cut_is_refused_with_a_reason() {
     for foreign in [&b""[..], b"{}", b"null", b"\xff\xfe", br#"{"format":1}"#, br#"{"format":1,"run":{}}"#, b"SQLite format 3\0"] {
         assert!(matches!(Run::decode(foreign), Err(DecodeError::Damaged(_))), "{foreign:?}");
     }
+    let named = Run::decode(br#"{"format":1,"run":{"id":"a secret"}}"#).expect_err("that is no id").to_string();
+    assert!(named.contains("at byte") && !named.contains("a secret"), "{named}");
     let run = after(&[2, 1]);
     for bytes in [run.encode(), run.commit_again().checkpoint.bytes] {
         assert!((0..bytes.len()).all(|end| Run::decode(&bytes[..end]).is_err()));

@@ -2,7 +2,7 @@
 
 use super::export::{open, settings};
 use crate::failure::Failure;
-use crate::loading::Bar;
+use crate::loading::{Bar, this_program};
 use crate::terminal::{facts, line, print, print_json, tell};
 use aegis_core::{Code, Digest, GuardFailure, Input, Record, Run, RunId, Unproved};
 use aegis_server::config::Settings;
@@ -119,7 +119,7 @@ struct Guards {
 
 /// Each alone, so that one that does not load hides no other.
 fn load(settings: Settings, store: Arc<dyn Store>) -> Result<Guards, Failure> {
-    let options = Options { cache_dir: settings.server.cache_dir.clone(), ..Options::default() };
+    let options = Options { cache_dir: settings.server.cache_dir.clone(), compiler: Some(this_program()), ..Options::default() };
     let sandbox = Sandbox::new(options).map_err(aegis_server::OpenError::from)?;
     let (bar, mut hosted) = (Bar::new(), vec![]);
     for name in settings.guards.keys() {
