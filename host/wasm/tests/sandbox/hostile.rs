@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(180);
 
 fn hostile(program: Program) -> Source {
-    Source { name: program.name().into(), ..source(program.bytes(), json!({})) }
+    let mut source = Source { name: program.name().into(), ..source(program.bytes(), json!({})) };
+    // What something else than the time has to end gets there on a busy machine, too.
+    if !matches!(program.ends(), Ends::Fails("AEG-GRD-008", _)) {
+        source.limits.time = Duration::from_secs(5);
+    }
+    source
 }
 
 fn load(program: Program) -> Result<Arc<LoadedGuard>, LoadError> {
