@@ -201,6 +201,33 @@ fn go_again(run: &Run) {
 }
 
 #[test]
+fn edits_of_a_person_that_are_damaged_prove_nothing() {
+    let mut run = after(&[0, 1]);
+    let edit = Edit { at: Place::Part { message: 0, part: 0 }, start: 1, end: 2, text: "x".into() };
+    let decision = run.decide(&person("ada"), Choice::Approved, None, None, None, vec![edit], NOW).expect("ada may");
+    run.handle(Event::Decided(decision), NOW).expect("it is open");
+    let text = String::from_utf8(run.encode()).expect("JSON");
+    let asks = Verdict::RequireApproval(Question { prompt: "may it?".into(), ..Question::default() });
+    let whole = (r#""start":1,"end":2"#, r#""start":1,"end":2"#);
+    for (from, to) in [
+        whole,
+        (whole.0, r#""start":9,"end":3"#),
+        (whole.0, r#""start":0,"end":4294967295"#),
+        (r#""edits":[{"at":{"part":{"message":0"#, r#""edits":[{"at":{"part":{"message":9"#),
+    ] {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        let run = Run::decode(text.replace(from, to).as_bytes()).expect("it reads");
+        let mut again = run.again().expect("its beginning is there");
+        for said in [Verdict::Allow, asks.clone()] {
+            assert!(again.wants().expect("so far it is sound").is_some());
+            again.judged(Ok(Report::of(said))).expect("they said that");
+        }
+        let decided = Err(aegis_core::Unproved::Content(4));
+        assert_eq!(again.wants().map(|it| it.is_some()), if to == whole.1 { Ok(false) } else { decided }, "{to}");
+    }
+}
+
+#[test]
 fn damaged_checkpoints_never_panic_whatever_is_done_with_them() {
     let mut state = 1_u64;
     let mut roll = |sides: usize| {

@@ -195,7 +195,7 @@ impl Again<'_> {
                 self.now.revisions.push(0);
                 Some((Stage::Egress, *content))
             }
-            Fact::Decided { by, choice, comment, edited, .. } => self.decide(entry, by, *choice, comment.as_ref(), *edited),
+            Fact::Decided { by, choice, comment, edited, .. } => self.decide(entry, by, *choice, comment.as_ref(), *edited)?,
             _ => None,
         };
         if content.is_some_and(|(stage, digest)| self.now.content(stage) != digest) {
@@ -204,6 +204,7 @@ impl Again<'_> {
         self.follow(entry)
     }
 
+    /// The edits come from a checkpoint, as little trusted as the rest of it.
     fn decide(
         &mut self,
         entry: &Entry,
@@ -211,12 +212,13 @@ impl Again<'_> {
         choice: crate::Choice,
         comment: Option<&String>,
         edited: Option<Digest>,
-    ) -> Option<(Stage, Digest)> {
-        let Phase::Awaiting { stage, guard, missing, .. } = self.now.phase else { return None };
+    ) -> Result<Option<(Stage, Digest)>, Unproved> {
+        let Phase::Awaiting { stage, guard, missing, .. } = self.now.phase else { return Ok(None) };
         let edits = self.was.rewritten.iter().find(|it| it.place == entry.place).map_or(&[][..], |it| &it.edits);
+        self.now.check_edits(edits, stage, &self.now.whole(stage)).map_err(|_| Unproved::Content(entry.place))?;
         let decided = crate::Decided { by: by.into(), choice, comment: comment.cloned(), at: entry.time };
         self.now.count(decided, edits, stage, guard, missing);
-        edited.map(|digest| (stage, digest))
+        Ok(edited.map(|digest| (stage, digest)))
     }
 
     /// Whether a monitored guard trapped both times.
