@@ -2,6 +2,7 @@
 
 mod hostile;
 mod program;
+mod random;
 mod streams;
 
 use aegis_core::*;
