@@ -79,6 +79,7 @@ codes! {
     STO_BUSY "AEG-STO-006" "another program has locked the database" "It holds a lock for longer than this waits. Nothing was half done." "End that program (`fuser FILE` finds it) and send the request again.";
     STO_OLDER "AEG-STO-008" "the database is of an older version" "`aegis db migrate --check` was asked whether there is something to do, and there is. Nothing has changed." "Make a backup (`aegis db backup FILE`), stop the server, and run `aegis db migrate`, or start the new version, which does the same.";
     STO_LEDGER "AEG-STO-007" "the ledger is broken" "A line, a run or the end of it is not what it was, or a guard says something else than it is said to have said." "The message says where. Compare it with an earlier export or a backup; keep the file.";
+    STO_AWAY "AEG-STO-009" "the database cannot be reached" "It is down, is about to fail over, or the network is. Aegis tries again by itself, for 20 seconds before it says so." "Look whether the database runs and lets this host in. Send a request again with its `Idempotency-Key`: what was carried out before is not carried out twice.";
 }
 
 #[cfg(test)]

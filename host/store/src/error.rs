@@ -36,6 +36,12 @@ pub enum StoreError {
     /// No room: make some, and do it again.
     #[error("the disk is full: make room, and send the request again")]
     Full,
+    /// A database elsewhere cannot be reached, or is not ready. It is tried again for some time before this is said, and what was to be written may have been.
+    #[error("the database cannot be reached: {0}")]
+    Away(String),
+    /// The database does not take these words or this number of them; others are taken.
+    #[error("the database does not take this: {0}")]
+    Refused(String),
     /// Only a host creates, moves and claims runs; this store was opened for a command.
     #[error("the store was opened for a command, which does not move runs: only a server does")]
     NotHost,
@@ -57,7 +63,8 @@ impl StoreError {
             StoreError::Damaged(_) => Code::STO_DAMAGED,
             StoreError::Place(_) => Code::STO_PLACE,
             StoreError::Busy => Code::STO_BUSY,
-            StoreError::Full | StoreError::NotHost | StoreError::Io(_) => Code::STO_FAILED,
+            StoreError::Away(_) => Code::STO_AWAY,
+            StoreError::Full | StoreError::Refused(_) | StoreError::NotHost | StoreError::Io(_) => Code::STO_FAILED,
         }
     }
 

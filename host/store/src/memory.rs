@@ -3,8 +3,8 @@
 
 use crate::blobs::needed;
 use crate::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Key, Keys, LedgerLine, NewKey, Page, Paged,
-    Position, Removals, Requests, RunFilter, Runs, Session, StoreError, Upkeep, Verifier,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Hosts, Key, Keys, LedgerLine, NewKey, Page,
+    Paged, Position, Removals, Requests, RunFilter, Runs, Session, StoreError, Upkeep, Verifier,
 };
 use aegis_core::{
     Approver, Checkpoint, Commit, Digest, Link, Principal, PrincipalRole, Record, Removal, Removed, RequestKey, Run, RunId, Status, Time,
@@ -334,6 +334,8 @@ impl Requests for Memory {
         Ok(over.len())
     }
 }
+
+impl Hosts for Memory {}
 
 #[async_trait]
 impl Upkeep for Memory {

@@ -98,7 +98,7 @@ pub struct Unreadable {
 
 /// Bytes of checkpoints on one page: a request for many large runs must not take the host's memory. Read, a checkpoint of many small parts takes
 /// forty times as much.
-const PAGE: usize = 4 << 20;
+pub(crate) const PAGE: usize = 4 << 20;
 
 impl Paged<Run> {
     /// A page of `limit`, or of fewer where they are large, but of one at least. `rows` go on for one more than that where there are more.

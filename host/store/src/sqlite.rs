@@ -15,7 +15,7 @@ mod schema;
 mod upkeep;
 mod writer;
 
-use crate::StoreError;
+use crate::{Hosts, StoreError};
 pub use backup::{BackupError, backup, versions};
 use file::HostLock;
 use readers::Readers;
@@ -110,6 +110,9 @@ impl Sqlite {
         done.await.unwrap_or_else(|_| Err(gone()))
     }
 }
+
+/// One host per file.
+impl Hosts for Sqlite {}
 
 /// What was asked was dropped without an answer: the thread panicked.
 fn gone() -> StoreError {

@@ -126,7 +126,7 @@ impl CheckReport {
 /// What a store is, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// `memory` or `sqlite`.
+    /// `memory`, `sqlite` or `postgres`.
     pub kind: &'static str,
     /// Its file.
     pub path: Option<PathBuf>,

@@ -1,0 +1,188 @@
+//! A store in a Postgres database that any number of equal hosts share: none leads, and none needs to know of another. One task of each host commits, and
+//! makes many commits durable at once; others read, beat and listen. Every statement is one that a pooler in transaction mode can carry, nothing is kept
+//! in a session, and no lock is held over two round trips but those of a batch.
+
+mod blobs;
+mod connect;
+mod keys;
+mod listener;
+mod removal;
+mod requests;
+mod runs;
+mod schema;
+mod seat;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
+
+use crate::{Access, Hosts, StoreError};
+use aegis_core::{Digest, RunId};
+use async_trait::async_trait;
+use connect::{Connector, Pool};
+use futures::future::BoxFuture;
+use listener::Moves;
+use seat::{Membership, Seat};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+use writer::Writer;
+
+/// Runs, ledger, keys and sessions in a database.
+pub struct Postgres {
+    pool: Arc<Pool>,
+    host: Option<Host>,
+}
+
+/// What a host has, and a command has not.
+struct Host {
+    membership: Arc<Membership>,
+    moves: Arc<Moves>,
+    writer: Writer,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Postgres {
+    /// Opens the database at `url`, and makes its tables where there are none or older ones. In a runtime of tokio, in which its tasks then run.
+    ///
+    /// # Errors
+    /// It is not there or does not let us in, it is of a newer version that this one cannot work with, or the URL cannot be read.
+    pub async fn open(url: &str, access: Access) -> Result<Postgres, StoreError> {
+        let connector = Connector::new(url)?;
+        let pool = Arc::new(Pool::new(connector.clone()));
+        schema::bring_up(&*pool.lend().await?).await?;
+        let host = match access {
+            Access::Host => Some(Host::start(connector, pool.clone()).await?),
+            Access::Command => None,
+        };
+        Ok(Postgres { pool, host })
+    }
+
+    /// Which version the database has, 0 where there is none, and which this program would make it.
+    ///
+    /// # Errors
+    /// It is not there or does not let us in, or the URL cannot be read.
+    pub async fn versions(url: &str) -> Result<(u32, u32), StoreError> {
+        let db = Connector::new(url)?.connect().await?;
+        Ok((schema::look(&db).await?, schema::NEWEST))
+    }
+
+    fn host(&self) -> Result<&Host, StoreError> {
+        self.host.as_ref().ok_or(StoreError::NotHost)
+    }
+
+    fn seat(&self) -> Result<Seat, StoreError> {
+        Ok(self.host()?.membership.seat())
+    }
+}
+
+impl Host {
+    async fn start(connector: Connector, pool: Arc<Pool>) -> Result<Host, StoreError> {
+        let membership = Arc::new(Membership::join(&pool, format!("process {}", std::process::id())).await?);
+        let moves = Arc::new(Moves::new());
+        let writer = Writer::start(connector.clone(), pool.clone(), membership.clone());
+        let heart = tokio::spawn({
+            let (membership, connector, pool) = (membership.clone(), connector.clone(), pool.clone());
+            async move { membership.live(&connector, &pool).await }
+        });
+        let ears = tokio::spawn({
+            let moves = moves.clone();
+            async move { moves.hear(&connector, &pool).await }
+        });
+        Ok(Host { membership, moves, writer, tasks: vec![heart, ears] })
+    }
+}
+
+#[async_trait]
+impl Hosts for Postgres {
+    fn clock_offset(&self) -> i64 {
+        self.host.as_ref().map_or(0, |it| it.membership.offset())
+    }
+
+    fn run_moved(&self, run: RunId) -> BoxFuture<'static, ()> {
+        match &self.host {
+            Some(host) => host.moves.of(run),
+            None => Moves::new().of(run),
+        }
+    }
+
+    async fn orphaned(&self) {
+        match &self.host {
+            // Another host may have buried somebody, and died before it took over.
+            Some(host) => drop(tokio::time::timeout(seat::LEASE / 5, host.membership.orphans.notified()).await),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn leave(&self) -> Result<(), StoreError> {
+        let Some(host) = &self.host else { return Ok(()) };
+        host.tasks.iter().for_each(JoinHandle::abort);
+        host.membership.leave(&self.pool).await
+    }
+}
+
+/// Says once that something is missing, and once that it is there again.
+#[derive(Default)]
+struct Lost(bool);
+
+impl Lost {
+    fn missed(&mut self, who: &str, error: &StoreError) {
+        if !std::mem::replace(&mut self.0, true) {
+            tracing::warn!(who, %error, "lost the database; trying again");
+        }
+    }
+
+    fn found(&mut self, who: &str) {
+        if std::mem::take(&mut self.0) {
+            tracing::info!(who, "the database is back");
+        }
+    }
+}
+
+fn uuid(run: RunId) -> Uuid {
+    Uuid::from_bytes(*run.as_bytes())
+}
+
+fn run_id(id: Uuid) -> RunId {
+    RunId::from_bytes(id.into_bytes())
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, StoreError> {
+    bytes.try_into().map(Digest).map_err(|_| StoreError::Damaged("the database is damaged: a hash has not 32 bytes".into()))
+}
+
+/// What was asked was dropped without an answer.
+fn gone() -> StoreError {
+    StoreError::Io("the store's task failed on this: a fault in Aegis, the log has more".into())
+}
+
+fn failed(error: tokio_postgres::Error) -> StoreError {
+    let Some(said) = error.as_db_error() else {
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), |it| it.to_string());
+        return StoreError::Away(cause);
+    };
+    let why = said.message().to_owned();
+    let code = said.code();
+    match code.code() {
+        _ if *code == SqlState::DISK_FULL => StoreError::Full,
+        _ if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE].contains(code) => {
+            StoreError::Busy
+        }
+        // A standby, or a server that is about to end, has just begun, or has no connection to spare.
+        "25006" | "25P03" | "53300" => StoreError::Away(why),
+        it if it.starts_with("57P") || it.starts_with("08") => StoreError::Away(why),
+        it if it.starts_with("28") || ["3D000", "3F000", "42501"].contains(&it) => {
+            StoreError::Place(format!("the database does not let us in: {why}"))
+        }
+        it if it.starts_with("22") || it.starts_with("23") || it.starts_with("54") => StoreError::Refused(why),
+        it if it.starts_with("XX") || ["42P01", "42703"].contains(&it) => StoreError::Damaged(format!("the database is damaged: {why}")),
+        _ => StoreError::Io(format!("the database failed: {why}")),
+    }
+}

@@ -1,0 +1,218 @@
+//! Runs, the questions they ask and the ledger, in SQL.
+
+use super::connect::Param;
+use super::writer::{Refusal, milliseconds};
+use super::{Postgres, run_id, uuid};
+use crate::runs::PAGE;
+use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, Requests, RunFilter, Runs, StoreError};
+use aegis_core::{Approver, Commit, Principal, PrincipalRole, Run, RunId, Time};
+use async_trait::async_trait;
+use std::sync::PoisonError;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+#[async_trait]
+impl Runs for Postgres {
+    async fn run_create(&self, commit: Commit) -> Result<(), CommitError> {
+        let fits = commit.checkpoint.version == 1;
+        self.put(commit, fits).await
+    }
+
+    async fn run_commit(&self, commit: Commit) -> Result<(), CommitError> {
+        let fits = commit.checkpoint.version > 1;
+        self.put(commit, fits).await
+    }
+
+    async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        let rows = self.pool.rows("SELECT checkpoint FROM aegis.run WHERE id = $1", &[(&uuid(id), Type::UUID)]).await?;
+        rows.first().map(|row| decode(id, row.get(0))).transpose()
+    }
+
+    async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        let mut query = Query::new(page);
+        if let Some(status) = filter.status {
+            // As a literal, so that the indexes on open runs are used.
+            query.all.push(format!("status = '{}'", status.name()));
+        }
+        query.equal("route", filter.route.as_ref());
+        query.equal("principal", filter.principal.as_ref());
+        if let Some(who) = filter.visible_to.as_ref().filter(|who| !who.is(PrincipalRole::Admin)) {
+            let me = query.bind(who.id.clone(), Type::TEXT);
+            let asked = query.asks(who);
+            query.any = vec![format!("principal = {me}"), asked];
+        }
+        self.page(&query, page.limit).await
+    }
+
+    async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let (host, mine) = (self.host()?, self.seat()?.id);
+        let params: &[Param<'_>] = &[(&mine, Type::INT8), (&rows(limit), Type::INT8)];
+        let claimed = self.pool.rows_once(CLAIM, params).await?;
+        let mut claimed: Vec<RunId> = claimed.iter().map(|row| run_id(row.get(0))).collect();
+        if claimed.is_empty() {
+            self.pool.rows(FORGET_DEAD, &[]).await?;
+        }
+        let doubtful: Vec<Uuid> =
+            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).iter().map(|it| uuid(*it)).collect();
+        if !doubtful.is_empty() {
+            let sql = "SELECT id FROM aegis.run WHERE id = ANY($1) AND host = $2 AND status IN ('pending', 'running')";
+            let found = self.pool.rows(sql, &[(&doubtful, Type::UUID_ARRAY), (&mine, Type::INT8)]).await?;
+            claimed.extend(found.iter().map(|row| run_id(row.get(0))));
+            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).retain(|it| !doubtful.contains(&uuid(*it)));
+        }
+        Ok(claimed)
+    }
+
+    async fn run_due(&self, now: Time, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let sql = "SELECT id FROM aegis.run WHERE status = 'paused' AND due <= $1 ORDER BY due, id LIMIT $2";
+        // What never expires is never due, whatever the clock says.
+        let now = milliseconds(now).min(i64::MAX - 1);
+        let due = self.pool.rows(sql, &[(&now, Type::INT8), (&rows(limit), Type::INT8)]).await?;
+        Ok(due.iter().map(|row| run_id(row.get(0))).collect())
+    }
+
+    async fn approval_list(&self, filter: &ApprovalFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
+        let who = &filter.decidable_by;
+        let mut query = Query::new(page);
+        let (asked, me) = (query.asks(who), query.bind(who.id.clone(), Type::TEXT));
+        query.all.push(asked);
+        query.all.push(format!("NOT EXISTS (SELECT FROM aegis.excluded WHERE excluded.run = run.id AND excluded.principal = {me})"));
+        self.page(&query, page.limit).await
+    }
+
+    async fn ledger_list(&self, after: &Position, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
+        let (streams, read): (Vec<&str>, Vec<i64>) = after.streams().map(|(stream, n)| (stream, n.cast_signed())).unzip();
+        let params: &[Param<'_>] = &[(&streams, Type::TEXT_ARRAY), (&read, Type::INT8_ARRAY), (&rows(limit), Type::INT8)];
+        self.pool.rows(LIST_LINES, params).await?.iter().map(line).collect()
+    }
+}
+
+/// Runs of the dead, for a host that is not dead itself. Those that another host takes at this moment are left to it.
+const CLAIM: &str = "
+    WITH me AS (SELECT id FROM aegis.host WHERE id = $1 FOR KEY SHARE), orphan AS (
+        SELECT run.id FROM aegis.dead JOIN aegis.run ON run.host = dead.host
+        WHERE run.status IN ('pending', 'running') AND EXISTS (SELECT FROM me) ORDER BY run.id LIMIT $2 FOR NO KEY UPDATE OF run SKIP LOCKED
+    )
+    UPDATE aegis.run SET host = $1, shared = true FROM orphan WHERE run.id = orphan.id RETURNING run.id";
+
+/// The dead write nothing more: whose last run was taken over has none for ever.
+const FORGET_DEAD: &str = "
+    DELETE FROM aegis.dead
+    WHERE NOT EXISTS (SELECT FROM aegis.run WHERE run.host = dead.host AND run.status IN ('pending', 'running'))";
+
+/// Each stream from where it was read to; a page ends in the middle of one, and the next goes on there.
+const LIST_LINES: &str = "
+    WITH page AS (
+        SELECT line.stream, line.n, line.entry, line.hash, host.pruned_n, host.pruned_hash
+        FROM aegis.host LEFT JOIN unnest($1::text[], $2::bigint[]) AS read(stream, n) ON read.stream = host.stream
+        CROSS JOIN LATERAL (
+            SELECT ledger.* FROM aegis.ledger WHERE ledger.stream = host.stream AND ledger.n > coalesce(read.n, 0) ORDER BY ledger.n LIMIT $3
+        ) AS line
+        ORDER BY line.stream, line.n LIMIT $3
+    )
+    SELECT stream, n, entry, hash,
+        coalesce((SELECT before.hash FROM aegis.ledger AS before WHERE before.stream = page.stream AND before.n = page.n - 1),
+            CASE WHEN pruned_n = n - 1 THEN pruned_hash END, decode(repeat('00', 32), 'hex'))
+    FROM page ORDER BY stream, n";
+
+impl Postgres {
+    async fn put(&self, commit: Commit, fits: bool) -> Result<(), CommitError> {
+        let (host, request) = (self.host()?, commit.request.clone());
+        let refusal = if fits { host.writer.put(commit).await } else { Err(Refusal::Late) };
+        match refusal {
+            Ok(()) => Ok(()),
+            Err(Refusal::Store(error)) => Err(error.into()),
+            // That the request came before says more.
+            Err(Refusal::Late) => match &request {
+                Some(request) => Err(self.request_find(request).await?.map_or(CommitError::Conflict, CommitError::Earlier)),
+                None => Err(CommitError::Conflict),
+            },
+        }
+    }
+
+    async fn page(&self, query: &Query, limit: usize) -> Result<Paged<Run>, StoreError> {
+        let params: Vec<Param<'_>> = query.values.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect();
+        let found = self.pool.rows(&query.sql(), &params).await?;
+        Paged::read(found.iter().map(|row| Ok((run_id(row.get(0)), row.get::<_, &[u8]>(1)))), limit)
+    }
+}
+
+/// An approver as one text. Its kind is part of it: a principal may have the id `team:risk`, and is not that team.
+pub(super) fn name(approver: &Approver) -> String {
+    match approver {
+        Approver::Principal(id) => format!("principal {id}"),
+        Approver::Team(team) => format!("team {team}"),
+        Approver::Role(role) => format!("role {}", role.name()),
+    }
+}
+
+/// A page of runs that meet every condition of `all` and one of `any`.
+struct Query {
+    all: Vec<String>,
+    any: Vec<String>,
+    values: Vec<(Box<dyn ToSql + Send + Sync>, Type)>,
+}
+
+impl Query {
+    fn new(page: &Page) -> Query {
+        let mut query = Query { all: vec![], any: vec!["TRUE".into()], values: vec![] };
+        query.bind(rows(page.limit.saturating_add(1)), Type::INT8);
+        if let Some(after) = page.after {
+            let after = query.bind(uuid(after), Type::UUID);
+            query.all.push(format!("id < {after}"));
+        }
+        query
+    }
+
+    /// The placeholder under which SQL finds `value`.
+    fn bind(&mut self, value: impl ToSql + Send + Sync + 'static, kind: Type) -> String {
+        self.values.push((Box::new(value), kind));
+        format!("${}", self.values.len())
+    }
+
+    fn equal(&mut self, column: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            let value = self.bind(value.clone(), Type::TEXT);
+            self.all.push(format!("{column} = {value}"));
+        }
+    }
+
+    /// The condition that every list of the open question names `who`.
+    fn asks(&mut self, who: &Principal) -> String {
+        let names: Vec<String> = who.names().map(|it| name(&it)).collect();
+        let names = self.bind(names, Type::TEXT_ARRAY);
+        format!(
+            "status = 'paused' AND lists = (SELECT count(DISTINCT list) FROM aegis.approver WHERE approver.run = run.id AND approver.name = ANY({names}))"
+        )
+    }
+
+    /// Each way to be on the page is a query of its own, so that each has its index; the page is the newest of all of them. What follows a full page of
+    /// bytes is not sent.
+    fn sql(&self) -> String {
+        let arm = |any: &String| {
+            let all = self.all.iter().chain([any]).map(String::as_str).collect::<Vec<_>>().join(" AND ");
+            format!("(SELECT id FROM aegis.run WHERE {all} ORDER BY id DESC LIMIT $1)")
+        };
+        let arms = self.any.iter().map(arm).collect::<Vec<_>>().join(" UNION ");
+        format!(
+            "WITH page AS (SELECT id FROM ({arms}) AS found ORDER BY id DESC LIMIT $1),
+            sized AS (SELECT id, sum(octet_length(checkpoint)) OVER (ORDER BY id DESC) - octet_length(checkpoint) AS before FROM aegis.run JOIN page USING(id))
+            SELECT id, checkpoint FROM aegis.run JOIN sized USING(id) WHERE before <= {PAGE} ORDER BY id DESC"
+        )
+    }
+}
+
+pub(super) fn decode(id: RunId, checkpoint: &[u8]) -> Result<Run, StoreError> {
+    Run::decode(checkpoint).map_err(|error| StoreError::unreadable(id, error))
+}
+
+/// `stream, n, entry, hash, hash of the line before`.
+pub(super) fn line(row: &Row) -> Result<LedgerLine, StoreError> {
+    let (previous, hash) = (super::digest(row.get(4))?, super::digest(row.get(3))?);
+    Ok(LedgerLine { stream: row.get(0), n: row.get::<_, i64>(1).cast_unsigned(), previous, entry: row.get(2), hash })
+}
+
+pub(super) fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,156 @@
+//! A host's place among others: it takes a seat, says again and again that it is alive, and takes those for dead that do not. Leases are compared by
+//! the database alone, by its own clock.
+//!
+//! Who has a seat is a number in its row, and every transaction that commits runs locks that row and finds its own number in it. So once another
+//! host has taken the number out, nothing more is written by whoever had it, however late it wakes up. It then takes a seat like a new one.
+
+use super::Lost;
+use super::connect::{Connector, PAUSE, Pool, within};
+use crate::StoreError;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+/// A host that is silent for longer may be taken for dead.
+pub(super) const LEASE: Duration = Duration::from_secs(5);
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// One host's number and its stream of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) stream: String,
+    pub(super) id: i64,
+}
+
+/// What a host knows of itself among others.
+pub(super) struct Membership {
+    seat: Mutex<Seat>,
+    name: String,
+    /// Of the database's clock before this machine's, in milliseconds.
+    offset: AtomicI64,
+    /// Somebody has died.
+    pub(super) orphans: Notify,
+}
+
+impl Membership {
+    /// Takes a seat.
+    pub(super) async fn join(pool: &Pool, name: String) -> Result<Membership, StoreError> {
+        let seat = take_seat(pool, &name).await?;
+        Ok(Membership { seat: Mutex::new(seat), name, offset: AtomicI64::new(0), orphans: Notify::new() })
+    }
+
+    pub(super) fn seat(&self) -> Seat {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    /// Takes another seat, unless that was done since `lost` was had.
+    pub(super) async fn rejoin(&self, pool: &Pool, lost: &Seat) -> Result<(), StoreError> {
+        if self.seat() != *lost {
+            return Ok(());
+        }
+        let seat = take_seat(pool, &self.name).await?;
+        tracing::warn!(was = lost.id, is = seat.id, "other hosts took this one for dead; it goes on as a new one");
+        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = seat;
+        self.orphans.notify_one();
+        Ok(())
+    }
+
+    /// Leaves its seat to the next one.
+    pub(super) async fn leave(&self, pool: &Pool) -> Result<(), StoreError> {
+        pool.rows(LEAVE, &[(&self.seat().id, Type::INT8)]).await.map(drop)
+    }
+
+    /// Says that it is alive, for ever, and takes the seats of those that do not.
+    pub(super) async fn live(&self, connector: &Connector, pool: &Pool) {
+        // Since when this host has been in touch without a gap.
+        let (mut since, mut last) = (Instant::now(), Instant::now());
+        let (mut connection, mut pause, mut lost) = (None, PAUSE.0, Lost::default());
+        loop {
+            if last.elapsed() > LEASE / 2 {
+                since = Instant::now();
+            }
+            match self.beat(connector, pool, &mut connection, since.elapsed() > LEASE).await {
+                Ok(()) => {
+                    (last, pause) = (Instant::now(), PAUSE.0);
+                    lost.found("heartbeat");
+                    tokio::time::sleep(BEAT).await;
+                }
+                Err(error) => {
+                    lost.missed("heartbeat", &error);
+                    connection = None;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    async fn beat(&self, connector: &Connector, pool: &Pool, connection: &mut Option<Client>, steady: bool) -> Result<(), StoreError> {
+        let db = match connection {
+            Some(db) => db,
+            None => connection.insert(connector.connect().await?),
+        };
+        let (seat, before) = (self.seat(), machine_time());
+        let beat = "UPDATE aegis.host SET lease = clock_timestamp() + make_interval(secs => $2) WHERE id = $1
+            RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let alive = within(db.query_typed(beat, &[(&seat.id, Type::INT8), (&LEASE.as_secs_f64(), Type::FLOAT8)])).await?;
+        match alive.first() {
+            Some(row) => self.offset.store(row.get::<_, i64>(0) - (before + machine_time()) / 2, Ordering::Relaxed),
+            None => self.rejoin(pool, &seat).await?,
+        }
+        // Where nobody could reach the database, nobody is dead yet: who has just come back gives the others time to do so, too.
+        let grace = if steady { Duration::ZERO } else { LEASE };
+        let buried = within(db.query_typed(BURY, &[(&grace.as_secs_f64(), Type::FLOAT8)])).await?;
+        for row in &buried {
+            tracing::warn!(host = row.get::<_, i64>(0), name = row.get::<_, String>(1), "a host is silent: its runs are taken over");
+        }
+        if !buried.is_empty() {
+            self.orphans.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Takes those for dead whose lease ended so many seconds ago. It waits for a commit of theirs that is under way: that one is the last.
+const BURY: &str = "
+    WITH late AS (
+        SELECT stream, id, name FROM aegis.host
+        WHERE id IS NOT NULL AND lease < clock_timestamp() - make_interval(secs => $1) ORDER BY stream FOR UPDATE
+    ), noted AS (
+        INSERT INTO aegis.dead SELECT id FROM late ON CONFLICT DO NOTHING
+    )
+    UPDATE aegis.host SET id = NULL FROM late WHERE host.stream = late.stream RETURNING late.id, late.name";
+
+const LEAVE: &str = "
+    WITH mine AS (SELECT stream, id FROM aegis.host WHERE id = $1 FOR UPDATE),
+    noted AS (INSERT INTO aegis.dead SELECT id FROM mine ON CONFLICT DO NOTHING)
+    UPDATE aegis.host SET id = NULL FROM mine WHERE host.stream = mine.stream";
+
+async fn take_seat(pool: &Pool, name: &str) -> Result<Seat, StoreError> {
+    let free = "
+        WITH free AS (SELECT stream FROM aegis.host WHERE id IS NULL ORDER BY stream FOR UPDATE SKIP LOCKED LIMIT 1)
+        UPDATE aegis.host SET id = nextval('aegis.hosts'), name = $1, lease = clock_timestamp() + make_interval(secs => $2)
+        FROM free WHERE host.stream = free.stream RETURNING host.stream, host.id";
+    let new = "INSERT INTO aegis.host(stream, id, name, lease)
+        VALUES(replace(gen_random_uuid()::text, '-', ''), nextval('aegis.hosts'), $1, clock_timestamp() + make_interval(secs => $2))
+        RETURNING stream, id";
+    let params = [(&name as _, Type::TEXT), (&LEASE.as_secs_f64() as _, Type::FLOAT8)];
+    let mut rows = pool.rows(free, &params).await?;
+    if rows.is_empty() {
+        rows = pool.rows(new, &params).await?;
+    }
+    Ok(Seat { stream: rows[0].get(0), id: rows[0].get(1) })
+}
+
+fn machine_time() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,239 @@
+//! A real Postgres from the distribution's package, in a temporary folder, for tests: started, stopped, killed and started again. It never
+//! runs as root, listens on this machine alone, and is gone when the process that started it is, whatever ended that one.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Nothing that a test waits for takes longer on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One Postgres server and its folder.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    port: u16,
+    postmaster: Option<Child>,
+    /// Waits for the end of its input, which comes with the end of this process at the latest; then it ends the server and removes the folder.
+    watch: Child,
+    databases: AtomicU32,
+}
+
+impl Server {
+    /// Makes a new one and starts it. Its user `postgres` needs no password.
+    pub fn start() -> Server {
+        let folder = tempfile::Builder::new().prefix("aegis-postgres").tempdir().expect("a temporary folder").keep();
+        hand_over(&folder);
+        let mut init = as_user("initdb");
+        init.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]).arg(folder.join("data"));
+        let made = init.current_dir("/").output().expect("initdb starts");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let watch = watch(&folder);
+        let mut server = Server { folder, port: free_port(), postmaster: None, watch, databases: AtomicU32::new(0) };
+        server.start_again();
+        server
+    }
+
+    /// One for all tests of this process that do it no harm.
+    pub fn shared() -> &'static Server {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(Server::start)
+    }
+
+    /// Where it listens, on 127.0.0.1. It stays the same.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// An empty database of its own, by its URL.
+    pub fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// The URL of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// What `sql` says, one row a line, columns between bars; by a connection of its own.
+    pub fn sql(&self, url: &str, sql: &str) -> String {
+        let mut psql = Command::new(program("psql"));
+        let said = psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]).output().expect("psql starts");
+        assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).expect("text").trim_end().into()
+    }
+
+    /// Ends every connection but the one that does it.
+    pub fn cut_connections(&self) {
+        let sql =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        self.sql(&self.url("postgres"), sql);
+    }
+
+    /// Ends it as an operator does who restarts it: connections are cut, what is committed is written down.
+    pub fn stop(&mut self) {
+        self.end("INT", false);
+    }
+
+    /// Ends all of its processes at once, without a word.
+    pub fn kill(&mut self) {
+        self.end("KILL", true);
+    }
+
+    /// Holds it still, with every connection open, or lets it go on.
+    pub fn pause(&self, paused: bool) {
+        let pid = self.postmaster.as_ref().expect("it runs").id();
+        for pid in children(pid).into_iter().chain([pid]) {
+            signal(if paused { "STOP" } else { "CONT" }, pid);
+        }
+    }
+
+    /// Starts it on its folder, and waits until it takes connections.
+    pub fn start_again(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut postmaster = self.postmaster().spawn().expect("postgres starts");
+            while postmaster.try_wait().expect("a child").is_none() {
+                if self.is_ready() {
+                    self.postmaster = Some(postmaster);
+                    return;
+                }
+                assert!(Instant::now() < until, "postgres does not get ready: {}", self.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // What was killed lets go of its memory a moment later.
+            assert!(Instant::now() < until, "postgres does not start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn postmaster(&self) -> Command {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
+        let mut postmaster = as_user("postgres");
+        postmaster
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .arg("-k")
+            .arg(&self.folder)
+            .args(["-h", "127.0.0.1", "-p"])
+            .arg(self.port.to_string());
+        // Processes are killed here, and never the machine: what they wrote is there, whether the disk has it or not.
+        postmaster.args(["-c", "fsync=off", "-c", "max_connections=200"]);
+        postmaster.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
+        postmaster
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut ready = Command::new(program("pg_isready"));
+        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).status().is_ok_and(|it| it.success())
+    }
+
+    fn end(&mut self, name: &str, all: bool) {
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        let pid = postmaster.id();
+        let children = if all { children(pid) } else { vec![] };
+        [pid].into_iter().chain(children).for_each(|pid| signal(name, pid));
+        postmaster.wait().expect("a child");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        drop(self.watch.wait());
+        drop(self.postmaster.take().map(|mut it| it.wait()));
+    }
+}
+
+fn watch(folder: &Path) -> Child {
+    let script = r#"cat >/dev/null
+        pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" && kill -CONT "$pid"
+        for _ in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.05; done
+        rm -rf -- "$1""#;
+    let mut watch = Command::new("sh");
+    watch.args(["-c", script, "sh"]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // What a terminal tells the test to end must not end this before.
+    std::os::unix::process::CommandExt::process_group(&mut watch, 0).spawn().expect("a shell")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port()
+}
+
+fn signal(name: &str, pid: u32) {
+    // One that has ended meanwhile is what was wanted.
+    drop(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status());
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|it| it.parse().ok()).collect()
+}
+
+/// One of Postgres's programs: of the newest version that Debian's packages have installed, or wherever else it is found.
+fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|it| Some(it.ok()?.path().join("bin").join(name)));
+    let number = |path: &PathBuf| path.iter().nth(4).and_then(|it| it.to_str()?.parse::<u32>().ok());
+    versions.filter(|it| it.exists()).max_by_key(number).unwrap_or_else(|| name.into())
+}
+
+/// The same, as a user that Postgres agrees to run as: it refuses root.
+fn as_user(name: &str) -> Command {
+    let Some(user) = other_user() else { return Command::new(program(name)) };
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"]).arg(program(name));
+    command
+}
+
+/// Whom root runs it as, by number.
+fn other_user() -> Option<u32> {
+    let number = |who: &[&str]| -> Option<u32> {
+        let said = Command::new("id").arg("-u").args(who).stderr(Stdio::null()).output().ok()?;
+        String::from_utf8(said.stdout).ok()?.trim().parse().ok()
+    };
+    if number(&[])? != 0 {
+        return None;
+    }
+    number(&["postgres"]).or_else(|| number(&["nobody"]))
+}
+
+fn hand_over(folder: &Path) {
+    if let Some(user) = other_user() {
+        std::os::unix::fs::chown(folder, Some(user), Some(user)).expect("root may");
+    }
+    let mut note = fs::File::create(folder.join("README")).expect("a file");
+    note.write_all(b"A test's Postgres. It goes when the test does.\n").expect("a few bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_committed_outlives_being_killed_and_nothing_outlives_its_end() {
+        let mut server = Server::start();
+        let url = server.database();
+        server.sql(&url, "CREATE TABLE kept(it int); INSERT INTO kept VALUES(7)");
+        server.kill();
+        assert!(!server.is_ready());
+        server.start_again();
+        assert_eq!(server.sql(&url, "SELECT it FROM kept"), "7");
+        server.stop();
+        server.start_again();
+        let (folder, pid) = (server.folder.clone(), server.postmaster.as_ref().expect("it runs").id());
+        drop(server);
+        assert!(!folder.exists() && !Path::new(&format!("/proc/{pid}")).exists());
+    }
+}
