@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing to build Aegis, and nothing else: a second run is silent.
 #   scripts/setup.sh            what `make dev` needs; a Rust with a WebAssembly target for guards, if it can be had
-#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl; where there is
-#                               Python or Node, what makes guards in Python, JavaScript and TypeScript
+#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl, Postgres and
+#                               pgbouncer; where there is Python or Node, what makes guards in Python, JavaScript and TypeScript
 #   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
 #   scripts/setup.sh --languages  what `make test-languages` needs too: compilers for guards in every language, below target/tools
 set -euo pipefail
@@ -55,12 +55,30 @@ rust() {
     has cc || apt_install gcc libc6-dev || fail "a C compiler is missing (cc): install gcc or clang"
 }
 
+# Debian's packages would make a cluster and start it, and a pooler: the tests start their own.
+databases() {
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb && has pgbouncer && return
+    local policy=/usr/sbin/policy-rc.d ours=
+    if has apt-get && [ ! -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy"
+    fi
+    local done=1
+    if has apt-get && apt_install postgresql-common; then
+        as_root sed -ri 's/^#? *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+        apt_install postgresql pgbouncer && done=0
+    fi
+    [ -z "$ours" ] || as_root rm -f "$policy"
+    return $done
+}
+
 tests() {
     local missing=()
     has chromium || has google-chrome || missing+=(chromium)
     has chromedriver || missing+=(chromium-driver)
     has curl || missing+=(curl)
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" || fail "the tests need ${missing[*]}: install them with your distribution's packages"
+    databases || fail "the tests need Postgres 15 or newer and pgbouncer: install them with your distribution's packages; they need not run"
 }
 
 lint() {

@@ -22,7 +22,7 @@ fn each_technology_occurs_only_behind_its_door() {
     assert!(files.len() > 30, "the sources are not where this test looks");
     for (words, door) in [
         (&["wasmtime"][..], "wasm"),
-        (&["rusqlite", "INSERT INTO", "SELECT "][..], "store"),
+        (&["rusqlite", "tokio_postgres", "tokio-postgres", "INSERT INTO", "SELECT "][..], "store"),
         (&["axum", "askama", "utoipa"][..], "server"),
         (&["wit_component", "wit-component"][..], "kit"),
         (&["clap", "indicatif"][..], "cli"),

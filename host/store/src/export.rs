@@ -81,11 +81,16 @@ pub async fn export(
     to: &mut impl Write,
 ) -> Result<Head, ExportError> {
     let mut export = Export { filter, theirs: BTreeSet::new(), ends: BTreeMap::new(), entries: 0, lines: Sha256::new() };
+    if let Some(principal) = &filter.principal {
+        export.theirs = runs_of(store, principal).await?;
+    }
     let mut position = Position::default();
     loop {
         let page = store.ledger_list(&position, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        position.pass(last);
+        if page.is_empty() {
+            break;
+        }
+        position.pass_all(&page);
         if page.first().is_some_and(|it| export.misses_lines_before(it)) {
             let first = store.ledger_list(&Position::default(), 1).await?;
             if first.first() == page.first() {
@@ -103,6 +108,25 @@ pub async fn export(
     to.write_all(&json)?;
     to.flush()?;
     Ok(head)
+}
+
+/// Runs that this principal has created. Looked for first: a run that moved from host to host stands in several streams, and in any order.
+async fn runs_of(store: &(impl Runs + ?Sized), principal: &str) -> Result<BTreeSet<RunId>, StoreError> {
+    let (mut position, mut theirs) = (Position::default(), BTreeSet::new());
+    loop {
+        let page = store.ledger_list(&position, PAGE).await?;
+        if page.is_empty() {
+            return Ok(theirs);
+        }
+        position.pass_all(&page);
+        for line in &page {
+            if let Record::Run(entry) = Record::read(&line.entry).map_err(|error| crate::ledger::unreadable(line, &error))?
+                && matches!(&entry.fact, Fact::Created { principal: it, .. } if it == principal)
+            {
+                theirs.insert(entry.run);
+            }
+        }
+    }
 }
 
 struct Export<'a> {
@@ -133,7 +157,7 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn is_wanted(&mut self, line: &LedgerLine) -> Result<bool, StoreError> {
+    fn is_wanted(&self, line: &LedgerLine) -> Result<bool, StoreError> {
         if self.filter.is_everything() {
             return Ok(true);
         }
@@ -142,11 +166,6 @@ impl Export<'_> {
             Record::Run(entry) => entry,
             Record::Removal(removal) => return Ok(self.is_about(&removal)),
         };
-        if let (Some(wanted), Fact::Created { principal, .. }) = (principal, &entry.fact)
-            && wanted == principal
-        {
-            self.theirs.insert(entry.run);
-        }
         Ok(run.is_none_or(|run| run == entry.run)
             && (principal.is_none() || self.theirs.contains(&entry.run))
             && since.is_none_or(|since| entry.time >= since)

@@ -30,6 +30,16 @@ impl Position {
         self.0.insert(line.stream.clone(), line.n);
     }
 
+    /// Notes that all of `page` was read, in its order.
+    pub fn pass_all(&mut self, page: &[LedgerLine]) {
+        for (at, line) in page.iter().enumerate() {
+            let last_of_its_stream = page.get(at + 1).is_none_or(|next| next.stream != line.stream);
+            if last_of_its_stream {
+                self.pass(line);
+            }
+        }
+    }
+
     /// After these lines.
     pub(crate) fn at(streams: BTreeMap<String, u64>) -> Position {
         Position(streams)

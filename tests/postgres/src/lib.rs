@@ -157,6 +157,51 @@ impl Drop for Server {
     }
 }
 
+/// A `pgbouncer` in transaction mode before a server: each transaction may find itself in another session.
+#[derive(Debug)]
+pub struct Pooler {
+    port: u16,
+    process: Child,
+}
+
+impl Pooler {
+    /// Starts one, and waits until it takes connections.
+    pub fn start(server: &Server) -> Pooler {
+        let (port, file) = (free_port(), server.folder.join("pgbouncer.ini"));
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+            auth_type = any\npool_mode = transaction\ndefault_pool_size = 5\nmax_client_conn = 100\n",
+            server.port
+        );
+        // Its user is the server's: with this kind of authentication nobody is asked who they are.
+        fs::write(&file, settings.replace("* = ", "* = user=postgres ")).expect("the folder is ours");
+        let mut bouncer = as_user(if Path::new("/usr/sbin/pgbouncer").exists() { "/usr/sbin/pgbouncer" } else { "pgbouncer" });
+        let log = fs::File::create(server.folder.join("pgbouncer.log")).expect("a log");
+        let process = bouncer.arg(&file).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let mut pooler = Pooler { port, process: process.expect("pgbouncer starts") };
+        let until = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = pooler.process.try_wait().expect("a child");
+            assert!(ended.is_none() && Instant::now() < until, "pgbouncer does not get ready: {ended:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        pooler
+    }
+
+    /// The same database as that of the server's `url`, by way of this.
+    pub fn url(&self, url: &str) -> String {
+        let database = url.rsplit('/').next().expect("a URL has a path");
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
 fn watch(folder: &Path) -> Child {
     let script = r#"cat >/dev/null
         pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" && kill -CONT "$pid"
@@ -186,6 +231,7 @@ fn children(pid: u32) -> Vec<u32> {
 fn program(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|it| Some(it.ok()?.path().join("bin").join(name)));
     let number = |path: &PathBuf| path.iter().nth(4).and_then(|it| it.to_str()?.parse::<u32>().ok());
+    // Of a name that begins at the root, `join` leaves just that.
     versions.filter(|it| it.exists()).max_by_key(number).unwrap_or_else(|| name.into())
 }
 

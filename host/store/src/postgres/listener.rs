@@ -44,6 +44,11 @@ impl Moves {
         tokio::time::timeout(look, moved).map(drop).boxed()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_hearing(&self) -> bool {
+        self.hearing.load(Ordering::Relaxed)
+    }
+
     fn shard(&self, run: RunId) -> &Arc<Notify> {
         &self.shards[usize::from(run.as_bytes()[15])]
     }

@@ -130,8 +130,9 @@ async fn climb(db: &Client) -> Result<(), StoreError> {
     if version >= NEWEST {
         return Ok(());
     }
+    // `CREATE SCHEMA IF NOT EXISTS` would need the right to create one where there is one.
     let prepare = "DO $$ BEGIN
-            IF to_regnamespace('aegis') IS NULL THEN CREATE SCHEMA aegis; END IF;
+            IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'aegis') THEN CREATE SCHEMA aegis; END IF;
         END $$;
         CREATE TABLE IF NOT EXISTS aegis.version(
             one     integer PRIMARY KEY CHECK(one = 1),
@@ -151,8 +152,10 @@ async fn climb(db: &Client) -> Result<(), StoreError> {
 
 /// The version that is there, 0 where there is none.
 pub(super) async fn look(db: &Client) -> Result<u32, StoreError> {
-    let there =
-        within(db.query_typed("SELECT to_regclass('aegis.version') IS NOT NULL, current_setting('server_version_num')::int", &[])).await?;
+    // By the tables and not by `to_regclass`, which remembers that there was none.
+    let sql = "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = 'aegis' AND relname = 'version'),
+        current_setting('server_version_num')::int";
+    let there = within(db.query_typed(sql, &[])).await?;
     let server: i32 = there[0].get(1);
     if server < 150_000 {
         return Err(StoreError::Place(format!("the database is Postgres {}: Aegis needs 15 or newer", server / 10_000)));

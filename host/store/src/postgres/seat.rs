@@ -7,7 +7,7 @@
 use super::Lost;
 use super::connect::{Connector, PAUSE, Pool, within};
 use crate::StoreError;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -32,6 +32,8 @@ pub(super) struct Membership {
     name: String,
     /// Of the database's clock before this machine's, in milliseconds.
     offset: AtomicI64,
+    /// It has given its seat back, and takes no other.
+    left: AtomicBool,
     /// Somebody has died.
     pub(super) orphans: Notify,
 }
@@ -40,7 +42,7 @@ impl Membership {
     /// Takes a seat.
     pub(super) async fn join(pool: &Pool, name: String) -> Result<Membership, StoreError> {
         let seat = take_seat(pool, &name).await?;
-        Ok(Membership { seat: Mutex::new(seat), name, offset: AtomicI64::new(0), orphans: Notify::new() })
+        Ok(Membership { seat: Mutex::new(seat), name, offset: AtomicI64::new(0), left: AtomicBool::new(false), orphans: Notify::new() })
     }
 
     pub(super) fn seat(&self) -> Seat {
@@ -53,6 +55,9 @@ impl Membership {
 
     /// Takes another seat, unless that was done since `lost` was had.
     pub(super) async fn rejoin(&self, pool: &Pool, lost: &Seat) -> Result<(), StoreError> {
+        if self.left.load(Ordering::Relaxed) {
+            return Err(StoreError::Away("this host has left it".into()));
+        }
         if self.seat() != *lost {
             return Ok(());
         }
@@ -65,6 +70,7 @@ impl Membership {
 
     /// Leaves its seat to the next one.
     pub(super) async fn leave(&self, pool: &Pool) -> Result<(), StoreError> {
+        self.left.store(true, Ordering::Relaxed);
         pool.rows(LEAVE, &[(&self.seat().id, Type::INT8)]).await.map(drop)
     }
 

@@ -1,7 +1,12 @@
 use super::*;
-use crate::Store;
-use crate::conformance::{Place, conformance};
-use aegis_postgres::Server;
+use crate::conformance::{Place, conformance, plain};
+use crate::{CommitError, Filter, Position, Runs, Store, Upkeep, Verifier, export, verify};
+use aegis_core::{Answer, Commit, Event, Message, Principal, Request, Role, Run, Time, Usage};
+use aegis_postgres::{Pooler, Server};
+use futures::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -41,3 +46,310 @@ impl Place for Database {
 }
 
 conformance!(Database::new());
+
+fn fail_if(faults: &[String]) {
+    assert!(faults.is_empty(), "{faults:?}");
+}
+
+/// The next version of a run that waits for its provider.
+fn answered(run: &mut Run) -> Commit {
+    let answer = Answer { message: Message::text(Role::Assistant, "yes"), finish_reason: None, usage: Usage::default() };
+    let step = run.history().len() as u64;
+    run.handle(Event::Answered { step, result: Ok(answer) }, run.created_at()).expect("a call that is under way");
+    run.commit()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_come_at_once_make_the_tables_once_and_take_seats_of_their_own() {
+    let database = Database::new();
+    let hosts = join_all((0..4).map(|_| database.host())).await;
+    let streams: BTreeSet<String> = hosts.iter().map(|it| it.describe().stream).collect();
+    assert_eq!(streams.len(), 4);
+    let mut runs: Vec<Run> = (1..=4).map(plain).collect();
+    for (host, run) in hosts.iter().zip(&mut runs) {
+        host.run_create(run.commit()).await.expect("a new run");
+    }
+    hosts[3].run_commit(answered(&mut runs[0])).await.expect("whoever has it, its version is right");
+    for host in &hosts {
+        assert_eq!(host.run_fetch(runs[0].id()).await, Ok(Some(runs[0].clone())));
+    }
+    let report = hosts[0].check().await.expect("a report");
+    assert_eq!((report.runs, report.lines), (4, 5));
+    fail_if(&report.faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_hosts_that_commit_one_version_one_wins() {
+    let database = Database::new();
+    let (one, other) = (database.host().await, database.host().await);
+    let mut runs: Vec<Run> = (0..50).map(plain).collect();
+    let commits: Vec<(Commit, Commit)> = runs.iter_mut().map(|run| (run.commit(), answered(run))).collect();
+    for (first, _) in &commits {
+        one.run_create(first.clone()).await.expect("a new run");
+    }
+    let all = commits.iter().map(|(_, next)| async { tokio::join!(one.run_commit(next.clone()), other.run_commit(next.clone())) });
+    for (n, ends) in join_all(all).await.into_iter().enumerate() {
+        let lost = Err(CommitError::Conflict);
+        assert!(ends == (Ok(()), lost.clone()) || ends == (lost, Ok(())), "{n}: {ends:?}");
+    }
+    fail_if(&one.check().await.expect("a report").faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_hosts_runs_are_taken_over_within_its_lease_and_a_second() {
+    let database = Database::new();
+    let (dying, heir) = (database.host().await, database.host().await);
+    let mut run = plain(1);
+    dying.run_create(run.commit()).await.expect("a new run");
+    // As long as a host is in touch before it trusts itself to say who is not.
+    let until = Instant::now() + seat::LEASE + Duration::from_secs(1);
+    while Instant::now() < until {
+        assert_eq!(heir.run_claim(10).await, Ok(vec![]), "it lives");
+        heir.orphaned().await;
+    }
+    drop(dying);
+    let died = Instant::now();
+    let claimed = loop {
+        let claimed = heir.run_claim(10).await.expect("claims");
+        if !claimed.is_empty() {
+            break claimed;
+        }
+        assert!(died.elapsed() < seat::LEASE * 3, "nobody takes over");
+        heir.orphaned().await;
+    };
+    let took = died.elapsed();
+    assert_eq!(claimed, [run.id()]);
+    assert!(took < seat::LEASE + Duration::from_secs(1), "{took:?}");
+    assert_eq!(heir.run_claim(10).await, Ok(vec![]), "handed out once");
+    assert_eq!(database.sql("SELECT count(*) FROM aegis.dead"), "0", "nothing is left of it");
+    heir.run_commit(answered(&mut run)).await.expect("it is the heir's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_leaves_is_not_waited_for_and_writes_nothing_more() {
+    let database = Database::new();
+    let (leaving, heir) = (database.host().await, database.host().await);
+    let mut run = plain(1);
+    leaving.run_create(run.commit()).await.expect("a new run");
+    leaving.leave().await.expect("it may");
+    assert_eq!(heir.run_claim(10).await, Ok(vec![run.id()]));
+    assert!(leaving.run_commit(answered(&mut run)).await.is_err() && leaving.run_create(plain(2).commit()).await.is_err());
+    assert_eq!(heir.run_fetch(run.id()).await, Ok(Some(plain_stored(1))));
+    let stream = leaving.describe().stream;
+    assert_eq!(database.host().await.describe().stream, stream, "the next host takes its seat, and its ledger goes on");
+}
+
+/// As it is after its first commit.
+fn plain_stored(n: u16) -> Run {
+    let mut run = plain(n);
+    run.commit();
+    run
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_taken_for_dead_cannot_write_what_it_had_and_begins_anew() {
+    let database = Database::new();
+    let host = database.host().await;
+    let mut run = plain(1);
+    host.run_create(run.commit()).await.expect("a new run");
+    database.bury();
+    assert_eq!(host.run_commit(answered(&mut run)).await, Err(CommitError::Conflict));
+    assert_eq!(host.run_fetch(run.id()).await, Ok(Some(plain_stored(1))), "nothing was written");
+    host.run_create(plain(2).commit()).await.expect("what is new, nobody else has");
+    assert_eq!(host.run_claim(10).await, Ok(vec![run.id()]), "and what it had, it takes over like any other host");
+    database.bury();
+    host.run_create(plain(3).commit()).await.expect("what finds it without a seat is written from its next one");
+    fail_if(&host.check().await.expect("a report").faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_on_one_host_hears_of_a_decision_on_another() {
+    let database = Database::new();
+    let (one, other) = (database.host().await, database.host().await);
+    let mut run = plain(1);
+    one.run_create(run.commit()).await.expect("a new run");
+    until_heard(&other).await;
+    let moved = other.run_moved(run.id());
+    run.handle(Event::Cancelled { by: Principal::anonymous() }, run.created_at()).expect("it is open");
+    let begun = Instant::now();
+    // By another host than the one that had it, or nobody else would care.
+    let third = database.host().await;
+    third.run_commit(run.commit()).await.expect("nobody was faster");
+    moved.await;
+    let heard = begun.elapsed();
+    assert!(heard < Duration::from_millis(900), "it was looked for, not heard of: {heard:?}");
+}
+
+async fn until_heard(host: &Postgres) {
+    let moves = &host.host.as_ref().expect("a host").moves;
+    for _ in 0..500 {
+        if moves.is_hearing() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it hears nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_in_transaction_mode_all_works_but_being_told() {
+    let database = Database::new();
+    let pooler = Pooler::start(database.server);
+    let url = pooler.url(&database.url);
+    let host = Arc::new(Postgres::open(&url, Access::Host).await.expect("by way of the pooler"));
+    let mut runs: Vec<Run> = (1..=100).map(plain).collect();
+    let commits: Vec<Commit> = runs.iter_mut().map(Run::commit).collect();
+    let created = join_all(commits.into_iter().map(|it| host.run_create(it))).await;
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
+    for run in &mut runs {
+        host.run_commit(answered(run)).await.expect("nobody was faster");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!host.host.as_ref().expect("a host").moves.is_hearing());
+    let begun = Instant::now();
+    host.run_moved(runs[0].id()).await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "it is looked for more often then");
+    fail_if(&host.check().await.expect("a report").faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_fails_alone() {
+    let database = Database::new();
+    let host = database.host().await;
+    let plan = plain(1).plan().clone();
+    let ends = (1..=20_u16).map(|n| {
+        let name = if n == 7 { "a\0b" } else { "ada" };
+        let who = Principal { id: name.into(), ..Principal::anonymous() };
+        let run = Run::new(plain(n).id(), plan.clone(), Request::default(), who, false, [7; 32], Time(1));
+        let mut run = run.expect("a run");
+        let host = &host;
+        async move { (n, host.run_create(run.commit()).await) }
+    });
+    for (n, end) in join_all(ends).await {
+        match end {
+            Err(CommitError::Store(StoreError::Refused(_))) => assert_eq!(n, 7),
+            end => assert_eq!((n == 7, end), (false, Ok(())), "{n}"),
+        }
+    }
+    fail_if(&host.check().await.expect("a report").faults);
+}
+
+/// Creates and completes runs until told to stop; those of which it was told that they were there.
+async fn load(hosts: &[Arc<Postgres>], stop: &AtomicBool, next: &AtomicU16) -> Vec<(Run, bool)> {
+    let mut acknowledged = vec![];
+    while !stop.load(Ordering::Relaxed) {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        let host = &hosts[usize::from(n) % hosts.len()];
+        let mut run = plain(n);
+        if host.run_create(run.commit()).await.is_ok() {
+            let before = run.clone();
+            let end = host.run_commit(answered(&mut run)).await;
+            acknowledged.push(if end.is_ok() { (run, true) } else { (before, false) });
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_acknowledged_is_lost_when_postgres_is_cut_off_killed_and_restarted_under_load() {
+    let mut server = Server::start();
+    let url = server.database();
+    let open = || async { Arc::new(Postgres::open(&url, Access::Host).await.expect("a database")) };
+    let hosts = Arc::new(vec![open().await, open().await]);
+    let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(0)));
+    let workers: Vec<_> = (0..16)
+        .map(|_| {
+            let (hosts, stop, next) = (hosts.clone(), stop.clone(), next.clone());
+            tokio::spawn(async move { load(&hosts, &stop, &next).await })
+        })
+        .collect();
+    let pause = || tokio::time::sleep(Duration::from_millis(300));
+    for round in 0..9 {
+        pause().await;
+        block_in_place(|| match round % 3 {
+            0 => server.cut_connections(),
+            1 => {
+                server.kill();
+                server.start_again();
+            }
+            _ => {
+                server.stop();
+                server.start_again();
+            }
+        });
+    }
+    pause().await;
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<(Run, bool)> = join_all(workers).await.into_iter().flat_map(|it| it.expect("no panic")).collect();
+    assert!(acknowledged.len() > 100, "there was hardly any load: {}", acknowledged.len());
+    for (run, over) in &acknowledged {
+        let stored = hosts[0].run_fetch(run.id()).await.expect("an answer").expect("it was acknowledged");
+        assert!(stored == *run || !over, "{} was acknowledged and is not as it was", run.id());
+    }
+    fail_if(&hosts[0].check().await.expect("a report").faults);
+    let unfinished = acknowledged.iter().filter(|it| !it.1).count();
+    assert_eq!(unfinished, 0, "a restart of the database is waited for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_url_is_said_without_its_password() {
+    let unused = "postgres://ada:hunter2@127.0.0.1:1/aegis";
+    for (url, expected) in [
+        ("mysql://ada:hunter2@localhost/aegis", "cannot be read"),
+        ("postgres://ada:hunter2@localhost:port/aegis", "cannot be read"),
+        ("host=localhost password=hunter2 colour=red", "cannot be read"),
+        ("postgres:///aegis", "names no host"),
+        (unused, "cannot be reached"),
+        (&Server::shared().url("nowhere"), "does not let us in: database \"nowhere\" does not exist"),
+    ] {
+        let error = Postgres::open(url, Access::Command).await.err().unwrap_or_else(|| panic!("{url} was opened")).to_string();
+        assert!(error.contains(expected) && !error.contains("hunter2"), "{url}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_moves_no_runs_and_a_version_that_still_fits_is_no_obstacle() {
+    let database = Database::new();
+    let command = Postgres::open(&database.url, Access::Command).await.expect("it makes the tables");
+    assert_eq!(command.run_create(plain(1).commit()).await, Err(CommitError::Store(StoreError::NotHost)));
+    assert_eq!(command.run_claim(1).await, Err(StoreError::NotHost));
+    assert_eq!(Postgres::versions(&database.url).await, Ok((schema::NEWEST, schema::NEWEST)));
+    database.sql("UPDATE aegis.version SET version = 99");
+    database.host().await.run_create(plain(1).commit()).await.expect("what is newer has only more");
+    database.sql("UPDATE aegis.version SET oldest = 98");
+    let refused = Postgres::open(&database.url, Access::Host).await.err();
+    assert_eq!(refused, Some(StoreError::Newer { found: 99, known: schema::NEWEST }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_of_several_hosts_is_read_page_by_page_exported_and_verified() {
+    let database = Database::new();
+    let hosts = [database.host().await, database.host().await, database.host().await];
+    for n in 1..=30 {
+        let mut run = plain(n);
+        hosts[usize::from(n) % 3].run_create(run.commit()).await.expect("a new run");
+        hosts[usize::from(n + n / 3) % 3].run_commit(answered(&mut run)).await.expect("nobody was faster");
+    }
+    let (mut position, mut verifier, mut count) = (Position::default(), Verifier::default(), 0);
+    loop {
+        let page = hosts[0].ledger_list(&position, 7).await.expect("lines");
+        if page.is_empty() {
+            break;
+        }
+        page.iter().for_each(|line| verifier.follow(line).expect("an unbroken chain"));
+        position.pass_all(&page);
+        count += page.len();
+    }
+    verifier.end().expect("each begins at its beginning");
+    assert_eq!(count, 60);
+    for filter in [Filter::default(), Filter { principal: Some("ada".into()), ..Filter::default() }] {
+        let mut bytes = vec![];
+        export(&hosts[1], &filter, None, Time(9), &mut bytes).await.expect("memory has room");
+        let seen = verify(bytes.as_slice(), None).expect("it verifies");
+        assert_eq!((seen.head.entries, seen.head.streams.len()), (60, 3), "also of runs that were created in a stream that is read later");
+    }
+    fail_if(&hosts[2].check().await.expect("a report").faults);
+    database.sql("DELETE FROM aegis.ledger WHERE (stream, n) = (SELECT stream, n FROM aegis.host ORDER BY stream LIMIT 1)");
+    let faults = hosts[2].check().await.expect("a report").faults;
+    assert!(faults.iter().any(|it| it.contains("it should end with line")), "{faults:?}");
+}
