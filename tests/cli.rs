@@ -47,7 +47,6 @@ fn the_configuration_of_the_benchmark_is_understood() {
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
     for (from, to, named) in [
-        ("{type: sqlite, path: aegis.db}", "{type: postgres, url: \"secret://env/URL\"}", "postgres"),
         ("type: fake, response: \"the reply\"", "type: anthropic", "anthropic"),
         ("settings: {phrases: [\"financial advice\"]}", "capabilities: {clock: true}", "capabilities"),
     ] {

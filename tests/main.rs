@@ -1,4 +1,4 @@
-//! Black-box tests: the real `aegis` binary, real guards, a real SQLite file, a real browser. Nothing in here knows a crate of
+//! Black-box tests: the real `aegis` binary, real guards, a real SQLite file, a real Postgres, a real browser. Nothing in here knows a crate of
 //! the host but the kit, which builds guards.
 
 mod approvals;
@@ -20,6 +20,7 @@ mod machine;
 mod page;
 mod provider;
 mod retention;
+mod shared;
 mod siege;
 mod walkthrough;
 mod wire;

@@ -6,7 +6,7 @@ use crate::hosting::needed_config_file;
 use crate::loading::{Bar, blocking};
 use crate::terminal::{self, line, print, print_json, tell};
 use aegis_core::Code;
-use aegis_server::config::{AuthSettings, PersistenceSettings, Settings, environment, schema};
+use aegis_server::config::{AuthSettings, Settings, environment, schema};
 use aegis_server::{HostedGuard, OpenError};
 use aegis_wasm::{Options, Sandbox};
 use clap::{Args, Subcommand};
@@ -75,7 +75,6 @@ fn load(settings: &Settings) -> Result<(Vec<HostedGuard>, Vec<OpenError>), Failu
 fn summary(settings: &Settings, guards: &[HostedGuard]) -> String {
     let providers: Vec<&str> = settings.providers.keys().map(String::as_str).collect();
     let routes: Vec<String> = aegis_server::plans(settings, guards).values().map(|plan| format!("{}: {}", plan.route, way(plan))).collect();
-    let PersistenceSettings::Sqlite(database) = &settings.persistence;
     let auth = match settings.auth {
         AuthSettings::ApiKey => "by key",
         AuthSettings::None => "none: serve needs --no-auth",
@@ -83,7 +82,7 @@ fn summary(settings: &Settings, guards: &[HostedGuard]) -> String {
     let mut facts = vec![("ok", settings.file.clone()), ("providers", providers.join(", ")), ("routes", routes.join("\n"))];
     facts.extend(guards.iter().map(|it| ("guard", about(it, &settings.guards[&it.name].settings))));
     facts.extend([
-        ("runs are kept in", database.display().to_string()),
+        ("runs are kept in", settings.persistence.to_string()),
         ("authentication", auth.into()),
         ("listens on", settings.server.listen.to_string()),
     ]);

@@ -6,7 +6,8 @@ use crate::loading::{Bar, blocking};
 use crate::terminal::{line, print, print_json};
 use aegis_core::Code;
 use aegis_server::config::PersistenceSettings;
-use aegis_store::{Upkeep as _, backup, versions};
+use aegis_server::store_versions;
+use aegis_store::backup;
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -72,7 +73,10 @@ impl Check {
 
 impl Backup {
     async fn run(self) -> Result<(), Failure> {
-        let PersistenceSettings::Sqlite(from) = self.of.persistence()?;
+        let PersistenceSettings::Sqlite(from) = self.of.persistence()? else {
+            let why = "runs are kept in Postgres, which has its own ways: pg_dump, or what its operator offers";
+            return Err(Failure::new(Code::STO_PLACE, why));
+        };
         let (source, to) = (from.clone(), self.file.clone());
         let bytes = blocking(move || {
             let bar = Bar::of_bytes();
@@ -89,8 +93,7 @@ impl Backup {
 impl Migrate {
     async fn run(self) -> Result<(), Failure> {
         let persistence = self.of.persistence()?;
-        let PersistenceSettings::Sqlite(path) = persistence.clone();
-        let (found, known) = blocking(move || Ok(versions(&path)?)).await?;
+        let (found, known) = store_versions(&persistence).await?;
         if !self.check && found < known {
             open(&persistence).await?;
         }

@@ -24,8 +24,10 @@ impl Dev {
         let mut settings = Settings::dev(file, &environment())?;
         self.options.apply(&mut settings)?;
         check_address(settings.server.listen)?;
-        let PersistenceSettings::Sqlite(database) = settings.persistence.clone();
-        make_folder(&database)?;
+        let database = settings.persistence.clone();
+        if let PersistenceSettings::Sqlite(path) = &database {
+            make_folder(path)?;
+        }
         let from = file.map_or("built in: --config FILE for your own".into(), |it| it.display().to_string());
         let opened = settings.clone();
         hosting::serve(settings, async |app, address| {
@@ -49,7 +51,7 @@ pub(crate) fn make_folder(database: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|error| Failure::new(Code::CLI_FILE, format!("{}: {error}", folder.display())))
 }
 
-fn greeting(app: &App, address: SocketAddr, from: &str, database: &Path) -> String {
+fn greeting(app: &App, address: SocketAddr, from: &str, database: &PersistenceSettings) -> String {
     let routes: Vec<String> = app.plans().values().map(|plan| format!("{}: {}", plan.route, way(plan))).collect();
     let url = format!("http://{address}");
     format!(
@@ -58,7 +60,7 @@ fn greeting(app: &App, address: SocketAddr, from: &str, database: &Path) -> Stri
             ("approvals page", format!("{url}/approvals")),
             ("configuration", from.into()),
             ("routes", routes.join("\n")),
-            ("runs are kept in", database.display().to_string()),
+            ("runs are kept in", database.to_string()),
         ]),
         walkthrough(&url, &aegis(&url)).join("\n")
     )

@@ -3,18 +3,18 @@
 use crate::dev::make_folder;
 use crate::failure::Failure;
 use crate::hosting::config_file;
-use crate::loading::blocking;
 use crate::terminal::{Look, line, moment, print, print_json, table, tell};
 use aegis_core::{Approver, Code, Principal, PrincipalRole};
 use aegis_server::auth::{new_key, new_ledger_key};
 use aegis_server::config::{PersistenceSettings, Settings, environment};
-use aegis_server::{now, rfc3339};
-use aegis_store::{Access, CommitError, Key, Keys as _, LedgerKey, Sqlite, StoreError};
+use aegis_server::{now, open_store, rfc3339};
+use aegis_store::{Access, CommitError, Key, LedgerKey, Store, StoreError};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// For whoever has none.
 pub(crate) const HOW_TO_CREATE: &str = "aegis keys create --principal NAME";
@@ -187,11 +187,10 @@ impl Of {
 }
 
 /// A store, opened beside whoever has it.
-pub(crate) struct OpenStore(pub(crate) Sqlite);
+pub(crate) struct OpenStore(pub(crate) Arc<dyn Store>);
 
 pub(crate) async fn open(persistence: &PersistenceSettings) -> Result<OpenStore, Failure> {
-    let PersistenceSettings::Sqlite(path) = persistence.clone();
-    Ok(OpenStore(blocking(|| Ok(Sqlite::open(path, Access::Command)?)).await?))
+    Ok(OpenStore(open_store(persistence, Access::Command).await?))
 }
 
 impl OpenStore {

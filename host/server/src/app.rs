@@ -404,7 +404,7 @@ impl App {
         let until = Instant::now() + wait.min(LONGEST_WAIT);
         loop {
             // In this order: a driver that ends in between has committed before.
-            let watch = self.driver.watch(id);
+            let (watch, moved) = (self.driver.watch(id), self.driver.moved(id));
             let run = self.stored(id).await?;
             if !may_see(&run) {
                 return Err(AppError::UnknownRun);
@@ -414,7 +414,7 @@ impl App {
             }
             match watch {
                 Some(watch) => drop(tokio::time::timeout_at(until, watch.wait(Until::Rest)).await),
-                None => tokio::time::sleep_until(until.min(Instant::now() + Duration::from_millis(100))).await,
+                None => drop(tokio::time::timeout_at(until, moved).await),
             }
         }
     }

@@ -11,6 +11,7 @@ use aegis_core::{Call, Commit, Event, Input, Missing, Phase, ProviderFailure, Re
 use aegis_provider::{ProviderError, ProviderRequest};
 use aegis_store::{CommitError, Earlier, Store, StoreError};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::future::{AbortHandle, Aborted, Either, abortable, select};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
@@ -304,14 +305,31 @@ impl Driver {
         let left: Vec<Slot> = self.live().drain().map(|(_, slot)| slot).collect();
         left.iter().for_each(|slot| slot.abort.abort());
         if !left.is_empty() {
-            tracing::warn!(runs = left.len(), "stopped while runs were going on; they go on at the next start");
+            tracing::warn!(runs = left.len(), "stopped while runs were going on; they go on at the next start, or on another host");
+        }
+        // Commits of what was cut off may still be waiting: those are refused once this host has left, as if it had crashed.
+        if let Err(error) = self.store.leave().await {
+            tracing::warn!(%error, "the other hosts could not be told that this one stops; they take over when they miss it");
         }
     }
 
     /// Takes up what a dead host left behind, ends questions that nobody has answered in time, and forgets guards that no run needs, for ever.
     pub(crate) async fn tend(self: Arc<Self>) {
         // Side by side: what is taken up may wait for its model for hours.
-        tokio::join!(self.recover(), self.end_expired(), self.forget_guards(), self.forget_requests());
+        tokio::join!(self.recover(), self.end_expired(), self.forget_guards(), self.forget_requests(), self.follow_clock());
+    }
+
+    /// Goes by the clock that all hosts of the store share.
+    async fn follow_clock(&self) {
+        loop {
+            clock::follow(self.store.clock_offset());
+            tokio::time::sleep(SWEEP).await;
+        }
+    }
+
+    /// See [`aegis_store::Hosts::run_moved`].
+    pub(crate) fn moved(&self, id: RunId) -> BoxFuture<'static, ()> {
+        self.store.run_moved(id)
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, Slot>> {
@@ -445,7 +463,8 @@ impl Driver {
     async fn recover(self: &Arc<Self>) {
         loop {
             match self.store.run_claim(RECOVER_AT_ONCE).await {
-                Ok(ids) if ids.is_empty() => return,
+                // Where hosts share the store, another one may die at any time.
+                Ok(ids) if ids.is_empty() => self.store.orphaned().await,
                 Ok(ids) => {
                     tracing::info!(runs = ids.len(), "taking up runs that an earlier process left behind");
                     self.recover_these(ids).await;
@@ -459,7 +478,8 @@ impl Driver {
     }
 
     async fn recover_these(self: &Arc<Self>, ids: Vec<RunId>) {
-        for id in ids {
+        // What this host drives it drives on, whoever was told that it was dead.
+        for id in ids.into_iter().filter(|id| self.watch(*id).is_none()) {
             let permit = self.recovering.clone().acquire_owned().await.expect("nobody closes it");
             let driver = self.clone();
             tokio::spawn(async move {

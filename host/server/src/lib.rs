@@ -23,5 +23,5 @@ pub use app::{App, AppError, Erasure, HostedGuard, NewDecision, NewErasure, NewR
 pub use archive::Archive;
 pub use clock::{now, rfc3339};
 pub use metrics::Metrics;
-pub use open::{HostedProvider, OpenError, builtin, guards, plans, providers};
+pub use open::{HostedProvider, OpenError, builtin, guards, open_store, plans, providers, store_versions};
 pub use serve::{ListenError, Server, told_to_stop};

@@ -4,7 +4,7 @@ use crate::app::{App, HostedGuard};
 use crate::config::{ConfigErrors, GuardLimits, GuardSettings, Loaded, PersistenceSettings, ProviderSettings, Settings, Source};
 use aegis_core::{Code, Digest, SharedPlan};
 use aegis_provider::{Fake, OpenAiCompatible, Provider, SettingsError};
-use aegis_store::{Access, Sqlite, Store, StoreError};
+use aegis_store::{Access, Postgres, Sqlite, Store, StoreError};
 use aegis_wasm::{Limits, LoadError, LoadedGuard, Options, Progress, Sandbox, SandboxError};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -102,9 +102,9 @@ impl App {
     /// # Errors
     /// The first thing that is wrong.
     pub fn open(mut settings: Settings, compiler: Option<PathBuf>, progress: &dyn Fn(&str, Progress)) -> Result<Arc<App>, OpenError> {
-        let store = store(&settings.persistence)?;
-        let sandbox = Sandbox::new(Options { cache_dir: settings.server.cache_dir.clone(), compiler, ..Options::default() })?;
         let runtime = tokio::runtime::Handle::current();
+        let store = runtime.block_on(open_store(&settings.persistence, Access::Host))?;
+        let sandbox = Sandbox::new(Options { cache_dir: settings.server.cache_dir.clone(), compiler, ..Options::default() })?;
         let keep = |bytes: &[u8]| Ok(runtime.block_on(store.blob_keep(bytes)).map(drop)?);
         let guards = load_all(&sandbox, &mut settings, progress, &keep)?;
         let providers = providers(&settings.providers)?;
@@ -136,9 +136,33 @@ impl App {
     }
 }
 
-fn store(settings: &PersistenceSettings) -> Result<Arc<dyn Store>, StoreError> {
+/// Opens the store that `settings` name.
+///
+/// # Errors
+/// It is not there, is another's, or is not one of Aegis.
+pub async fn open_store(settings: &PersistenceSettings, access: Access) -> Result<Arc<dyn Store>, StoreError> {
     match settings {
-        PersistenceSettings::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, Access::Host)?)),
+        PersistenceSettings::Sqlite(path) => {
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || Sqlite::open(path, access)).await;
+            Ok(Arc::new(opened.map_err(|error| StoreError::Io(error.to_string()))??))
+        }
+        PersistenceSettings::Postgres(url) => Ok(Arc::new(Postgres::open(url.reveal(), access).await?)),
+    }
+}
+
+/// Which version the store has, 0 where there is none, and which this program would make it.
+///
+/// # Errors
+/// It is not there, or is not one of Aegis.
+pub async fn store_versions(settings: &PersistenceSettings) -> Result<(u32, u32), StoreError> {
+    match settings {
+        PersistenceSettings::Sqlite(path) => {
+            let path = path.clone();
+            let looked = tokio::task::spawn_blocking(move || aegis_store::versions(&path)).await;
+            looked.map_err(|error| StoreError::Io(error.to_string()))?
+        }
+        PersistenceSettings::Postgres(url) => Postgres::versions(url.reveal()).await,
     }
 }
 

@@ -3,16 +3,16 @@
 use crate::dev::make_folder;
 use crate::failure::Failure;
 use crate::hosting::config_file;
-use crate::loading::blocking;
 use crate::terminal::tell;
 use aegis_core::{Code, RunId, Time};
 use aegis_server::config::{PersistenceSettings, Settings, environment};
-use aegis_server::now;
-use aegis_store::{Access, ExportError, Filter, Sqlite};
+use aegis_server::{now, open_store};
+use aegis_store::{Access, ExportError, Filter, Store};
 use clap::Args;
 use jiff::Timestamp;
 use std::io::{BufWriter, ErrorKind, stdout};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -36,10 +36,10 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let settings = settings(self.config.as_deref())?;
-        let store = open(settings.persistence.clone()).await?;
+        let store = open(&settings.persistence).await?;
         let filter = Filter { run: self.run, principal: self.principal, since: self.since, until: self.until };
         let mut out = BufWriter::new(stdout().lock());
-        let head = match aegis_store::export(&store, &filter, settings.ledger_key.as_deref(), now(), &mut out).await {
+        let head = match aegis_store::export(&*store, &filter, settings.ledger_key.as_deref(), now(), &mut out).await {
             Ok(head) => head,
             // Whoever closed the pipe has read enough.
             Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
@@ -70,9 +70,8 @@ pub(super) fn settings(named: Option<&std::path::Path>) -> Result<Settings, Fail
 }
 
 /// The store, beside whoever has it.
-pub(super) async fn open(persistence: PersistenceSettings) -> Result<Sqlite, Failure> {
-    let PersistenceSettings::Sqlite(path) = persistence;
-    blocking(|| Ok(Sqlite::open(path, Access::Command)?)).await
+pub(super) async fn open(persistence: &PersistenceSettings) -> Result<Arc<dyn Store>, Failure> {
+    Ok(open_store(persistence, Access::Command).await?)
 }
 
 /// A day is its first moment, in UTC.

@@ -7,7 +7,7 @@ use crate::terminal::{facts, line, print, print_json, tell};
 use aegis_core::{Code, Digest, GuardFailure, Input, Record, Run, RunId, Unproved};
 use aegis_server::config::Settings;
 use aegis_server::{Archive, HostedGuard};
-use aegis_store::{Page, Position, RunFilter, Runs, Store, Verifier};
+use aegis_store::{Page, Position, RunFilter, Store, Verifier};
 use aegis_wasm::{Options, Sandbox};
 use clap::Args;
 use serde_json::json;
@@ -49,13 +49,37 @@ enum Way {
     Unproved(String),
 }
 
-/// So many entries of a run were in the ledger, and one hash over them.
-type Told = BTreeMap<RunId, (usize, Digest)>;
+/// What the ledger tells of each run.
+type Told = BTreeMap<RunId, Entries>;
+
+/// So many entries, and one hash over those of all of them in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entries {
+    count: usize,
+    hash: Digest,
+}
+
+impl Default for Entries {
+    fn default() -> Entries {
+        Entries { count: 0, hash: Digest([0; 32]) }
+    }
+}
+
+impl Entries {
+    /// Whether it is the next one; otherwise it is not added.
+    fn add(&mut self, place: u32, entry: Digest) -> bool {
+        let next = place as usize == self.count + 1;
+        if next {
+            *self = Entries { count: self.count + 1, hash: Digest::of(&[self.hash.0, entry.0].concat()) };
+        }
+        next
+    }
+}
 
 impl Replay {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let settings = settings(self.config.as_deref())?;
-        let store = Arc::new(open(settings.persistence.clone()).await?);
+        let store = open(&settings.persistence).await?;
         let told = walk(&*store).await?;
         let guards = tokio::task::block_in_place(|| load(settings, store.clone()))?;
         let mut seen = Seen::default();
@@ -72,31 +96,35 @@ impl Replay {
 }
 
 /// The chain from end to end, and what it says of each run.
-async fn walk(store: &impl Runs) -> Result<Told, Failure> {
+async fn walk(store: &dyn Store) -> Result<Told, Failure> {
     let broken = |why: String| Failure::new(Code::STO_LEDGER, why);
     let (mut told, mut verifier, mut position) = (Told::new(), Verifier::default(), Position::default());
+    let mut early = BTreeMap::new();
     loop {
         let lines = store.ledger_list(&position, 1_000).await?;
-        let Some(last) = lines.last() else {
+        if lines.is_empty() {
             verifier.end().map_err(broken)?;
+            for ((run, place), hash) in early {
+                // One that does not follow: what stands between was written when its stream had been read.
+                told.entry(run).or_default().add(place, hash);
+            }
             return Ok(told);
-        };
-        position.pass(last);
+        }
+        position.pass_all(&lines);
         for it in &lines {
             verifier.follow(it).map_err(broken)?;
             let unreadable = |error| broken(format!("ledger {}: line {} cannot be read: {error}", it.stream, it.n));
             let Record::Run(entry) = Record::read(&it.entry).map_err(unreadable)? else { continue };
-            let (count, hash) = told.entry(entry.run).or_insert((0, Digest([0; 32])));
-            (*count, *hash) = (*count + 1, fold(*hash, &it.entry));
+            let (of_run, hash) = (told.entry(entry.run).or_default(), Digest::of(&it.entry));
+            // A run that moved from host to host stands in several streams, and in any order.
+            if !of_run.add(entry.place, hash) {
+                early.insert((entry.run, entry.place), hash);
+            }
         }
     }
 }
 
-fn fold(before: Digest, entry: &[u8]) -> Digest {
-    Digest::of(&[&before.0, entry].concat())
-}
-
-async fn every(store: &impl Runs, told: &Told, guards: &Guards, seen: &mut Seen) -> Result<(), Failure> {
+async fn every(store: &dyn Store, told: &Told, guards: &Guards, seen: &mut Seen) -> Result<(), Failure> {
     let mut page = Page { limit: 50, after: None };
     loop {
         let runs = store.run_list(&RunFilter::default(), &page).await?;
@@ -134,10 +162,12 @@ fn load(settings: Settings, store: Arc<dyn Store>) -> Result<Guards, Failure> {
 }
 
 async fn again(run: &Run, told: &Told, guards: &Guards) -> Way {
-    if let Some((count, hash)) = told.get(&run.id()) {
-        let written = run.history().iter().take(*count).map(|entry| serde_json::to_vec(entry).expect("an entry has string keys only"));
-        let folded = written.fold((0, Digest([0; 32])), |(count, hash), entry| (count + 1, fold(hash, &entry)));
-        if folded != (*count, *hash) {
+    if let Some(told) = told.get(&run.id()) {
+        let mut written = Entries::default();
+        for entry in run.history().iter().take(told.count) {
+            written.add(entry.place, Digest::of(&serde_json::to_vec(entry).expect("an entry has string keys only")));
+        }
+        if written != *told {
             return Way::Differs("the stored run is not the one that the ledger tells of".into());
         }
     }
@@ -240,7 +270,7 @@ mod tests {
                 Way::Differs(why) => assert!(!same && why.contains("said allow and says require_approval now"), "{text}: {why}"),
                 Way::Unproved(why) => panic!("{text}: {why}"),
             }
-            let another = Told::from([(id, (1, Digest([0; 32])))]);
+            let another = Told::from([(id, Entries { count: 1, ..Entries::default() })]);
             assert!(matches!(again(&run, &another, &guards).await, Way::Differs(_)), "the ledger tells of another run");
             assert!(matches!(again(&run, &Told::new(), &none).await, Way::Unproved(_)), "there is no such guard");
         }

@@ -5,8 +5,8 @@ use super::schema::{Checker, schema};
 use super::tree::Node;
 use super::written::{self, Written};
 use super::{
-    AuthSettings, Environment, GuardLimits, GuardSettings, PersistenceSettings, Placement, ProviderSettings, RetentionSettings,
-    RouteSettings, ServerSettings, Settings, Source, Use, format, secret,
+    AuthSettings, DatabaseUrl, Environment, GuardLimits, GuardSettings, PersistenceSettings, Placement, ProviderSettings,
+    RetentionSettings, RouteSettings, ServerSettings, Settings, Source, Use, format, secret,
 };
 use aegis_core::{ApprovalRule, Backoff, Code, Stage, Stages, unreachable};
 use aegis_provider::{FakeSettings, Key};
@@ -420,14 +420,25 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    fn persistence(&self) -> PersistenceSettings {
+    fn persistence(&mut self) -> PersistenceSettings {
         let path = match &self.written.persistence {
             Some(written::Persistence::Sqlite { path }) => path.as_str(),
+            Some(written::Persistence::Postgres { url }) => return PersistenceSettings::Postgres(self.database(&url.clone())),
             None => written::DATABASE,
         };
         // That of `dev` is where `dev` was started, so that it never lands beside somebody's configuration.
         let by_itself = self.purpose == Purpose::Dev && self.tree.get("persistence").is_none();
         PersistenceSettings::Sqlite(if by_itself { PathBuf::from(path) } else { self.folder.join(path) })
+    }
+
+    /// Whoever works on the store needs its secret, server or command.
+    fn database(&mut self, reference: &str) -> DatabaseUrl {
+        let url = secret::resolve(reference, self.folder, self.environment).unwrap_or_else(|why| {
+            let place = self.tree.place_of(&["persistence", "url"]);
+            self.mistakes.add(Code::CFG_SECRET, place, format!("the secret is missing: {why}"));
+            String::new()
+        });
+        DatabaseUrl(url)
     }
 
     fn server(&mut self) -> ServerSettings {

@@ -21,6 +21,7 @@ use aegis_core::{ApprovalRule, Backoff, Digest, Guard, Mode, OnFailure, OnUnknow
 use aegis_provider::{FakeSettings, OpenAiCompatibleSettings};
 use aegis_store::LedgerKey;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,6 +175,45 @@ pub struct RouteSettings {
 pub enum PersistenceSettings {
     /// In this file.
     Sqlite(PathBuf),
+    /// In the database with this URL.
+    Postgres(DatabaseUrl),
+}
+
+impl fmt::Display for PersistenceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PersistenceSettings::Sqlite(path) => path.display().fmt(f),
+            PersistenceSettings::Postgres(url) => url.fmt(f),
+        }
+    }
+}
+
+/// Where a database is, and how to get in. It is shown without the latter.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// All of it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.0.split_once("://").map(|(_, rest)| rest.split('?').next().unwrap_or_default());
+        let place = place.map(|it| it.rsplit('@').next().unwrap_or_default());
+        match place {
+            Some(place) => write!(f, "postgres://{place}"),
+            None => write!(f, "Postgres"),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// How callers are known.

@@ -88,7 +88,15 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
         ("auth: {type: keys}", "aegis.yaml:1:14: \"keys\" is not possible here: write api_key or none"),
         ("auth: {typ: none}", "aegis.yaml:1:7: \"type\" is missing here: write type: api_key or none"),
         ("auth: {type: none, realm: x}", "aegis.yaml:1:20: unknown key \"realm\""),
-        ("persistence: {type: postgres, url: x}", "aegis.yaml:1:21: \"postgres\" is not in this version: write sqlite"),
+        (
+            "persistence: {type: postgres, url: \"postgres://ada:hunter2@db/aegis\"}",
+            "aegis.yaml:1:36: a secret is not written down here: write secret://env/NAME or secret://file/PATH",
+        ),
+        ("persistence: {type: postgres}", "aegis.yaml:1:14: \"url\" is missing here"),
+        (
+            "persistence: {type: postgres, path: x}",
+            "aegis.yaml:1:14: \"url\" is missing here\naegis.yaml:1:31: unknown key \"path\": write url",
+        ),
         (
             "providers: {a: {type: anthropic, model: x}}",
             "aegis.yaml:1:23: \"anthropic\" is not in this version: write fake or openai_compatible",
@@ -374,6 +382,23 @@ fn a_variable_that_is_wrong_is_told_by_its_name() {
     let text = "providers: {a: {type: openai_compatible, base_url: 'http://x', model: m}}";
     let error = load_with(text, &variables(&[("AEGIS__PROVIDERS__A__API_KEY", "sk-very-secret")])).expect_err("a secret is no reference");
     assert_eq!(error, "AEGIS__PROVIDERS__A__API_KEY: a secret is not written down here: write secret://env/NAME or secret://file/PATH");
+}
+
+#[test]
+fn the_url_of_a_database_is_a_secret_that_commands_need_too() {
+    let text = "persistence: {type: postgres, url: secret://env/DATABASE_URL}";
+    for (url, shown) in [
+        ("postgres://ada:hunter2@a:1,b:2/aegis?target_session_attrs=read-write", "postgres://a:1,b:2/aegis"),
+        ("host=a password=hunter2", "Postgres"),
+    ] {
+        let (_folder, file) = folder(text);
+        let persistence = Settings::persistence(Some(&file), &variables(&[("DATABASE_URL", url)])).expect("it is there");
+        let PersistenceSettings::Postgres(database) = &persistence else { panic!("{persistence:?}") };
+        assert_eq!((database.reveal(), persistence.to_string().as_str()), (url, shown));
+        assert!(!format!("{persistence:?}").contains("hunter2"));
+        let missing = Settings::persistence(Some(&file), &Environment::new()).expect_err("no secret");
+        assert!(missing.to_string().contains("the environment has no variable DATABASE_URL: set it"), "{missing}");
+    }
 }
 
 #[test]

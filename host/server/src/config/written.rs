@@ -223,6 +223,13 @@ pub(super) enum Persistence {
         #[serde(default = "database")]
         path: String,
     },
+    /// A database, for any number of servers.
+    Postgres {
+        /// `secret://env/NAME` or `secret://file/PATH` of its URL: `postgres://USER:PASSWORD@HOST:PORT/NAME`. Several hosts stand with commas
+        /// between them, and `?target_session_attrs=read-write` finds the one that takes writes.
+        #[schemars(schema_with = "format::secret")]
+        url: String,
+    },
 }
 
 /// The file of a configuration that names none.

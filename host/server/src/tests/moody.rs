@@ -2,8 +2,8 @@
 
 use aegis_core::{Commit, Digest, RequestKey, Run, RunId, Time};
 use aegis_store::{
-    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Key, Keys, LedgerLine, Memory, NewKey, Page,
-    Paged, Position, Requests, RunFilter, Runs, Session, StoreError, Upkeep,
+    ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Hosts, Key, Keys, LedgerLine, Memory,
+    NewKey, Page, Paged, Position, Requests, RunFilter, Runs, Session, StoreError, Upkeep,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -120,6 +120,8 @@ impl Blobs for Moody {
         self.memory.blob_sweep(keep).await
     }
 }
+
+impl Hosts for Moody {}
 
 #[async_trait]
 impl Upkeep for Moody {
