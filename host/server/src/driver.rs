@@ -176,6 +176,7 @@ impl Driver {
         metrics: Arc<Metrics>,
         patience: Duration,
     ) -> Driver {
+        clock::follow(store.clock_offset());
         Driver {
             store,
             guards: RwLock::new(Arc::new(guards)),

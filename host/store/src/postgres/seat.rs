@@ -42,7 +42,16 @@ impl Membership {
     /// Takes a seat.
     pub(super) async fn join(pool: &Pool, name: String) -> Result<Membership, StoreError> {
         let seat = take_seat(pool, &name).await?;
-        Ok(Membership { seat: Mutex::new(seat), name, offset: AtomicI64::new(0), left: AtomicBool::new(false), orphans: Notify::new() })
+        let before = machine_time();
+        let read = pool.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await?;
+        let offset = ahead(before, read[0].get(0));
+        Ok(Membership {
+            seat: Mutex::new(seat),
+            name,
+            offset: AtomicI64::new(offset),
+            left: AtomicBool::new(false),
+            orphans: Notify::new(),
+        })
     }
 
     pub(super) fn seat(&self) -> Seat {
@@ -109,7 +118,7 @@ impl Membership {
             RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         let alive = within(db.query_typed(beat, &[(&seat.id, Type::INT8), (&LEASE.as_secs_f64(), Type::FLOAT8)])).await?;
         match alive.first() {
-            Some(row) => self.offset.store(row.get::<_, i64>(0) - (before + machine_time()) / 2, Ordering::Relaxed),
+            Some(row) => self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed),
             None => self.rejoin(pool, &seat).await?,
         }
         // Where nobody could reach the database, nobody is dead yet: who has just come back gives the others time to do so, too.
@@ -154,6 +163,11 @@ async fn take_seat(pool: &Pool, name: &str) -> Result<Seat, StoreError> {
         rows = pool.rows(new, &params).await?;
     }
     Ok(Seat { stream: rows[0].get(0), id: rows[0].get(1) })
+}
+
+/// How far the database's clock is ahead, which was read between then and now.
+fn ahead(before: i64, read: i64) -> i64 {
+    read - (before + machine_time()) / 2
 }
 
 fn machine_time() -> i64 {

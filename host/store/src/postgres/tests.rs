@@ -1,12 +1,14 @@
 use super::*;
 use crate::conformance::{Place, conformance, plain};
-use crate::{CommitError, Filter, Position, Runs, Store, Upkeep, Verifier, export, verify};
+use crate::{CommitError, Doomed, Filter, Position, Runs, Store, Upkeep, Verifier, export, verify};
 use aegis_core::{Answer, Commit, Event, Message, Principal, Request, Role, Run, Time, Usage};
 use aegis_postgres::{Pooler, Server};
 use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -352,4 +354,113 @@ async fn the_ledger_of_several_hosts_is_read_page_by_page_exported_and_verified(
     database.sql("DELETE FROM aegis.ledger WHERE (stream, n) = (SELECT stream, n FROM aegis.host ORDER BY stream LIMIT 1)");
     let faults = hosts[2].check().await.expect("a report").faults;
     assert!(faults.iter().any(|it| it.contains("it should end with line")), "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_stream_says_was_removed_stays_while_another_tells_of_it() {
+    let database = Database::new();
+    let (one, other) = (database.host().await, database.host().await);
+    let mut first = plain(1);
+    other.run_create(first.commit()).await.expect("a new run");
+    other.run_commit(answered(&mut first)).await.expect("nobody was faster");
+    let removed = async |host: &Postgres, doomed: Doomed| host.remove(&doomed, Time(50), 99).await.expect("it goes").count;
+    assert_eq!(removed(&one, Doomed::Runs { ended_before: Time(40) }).await, 1);
+    let mut second = plain(60);
+    one.run_create(second.commit()).await.expect("a new run");
+    one.run_commit(answered(&mut second)).await.expect("nobody was faster");
+    assert_eq!(one.remove(&Doomed::Runs { ended_before: Time(70) }, Time(80), 99).await.expect("it goes").count, 1);
+    let lines = || Doomed::Lines { written_before: Time(79) };
+    assert_eq!(removed(&one, lines()).await, 0, "the other stream has lines of the first run");
+    fail_if(&one.check().await.expect("a report").faults);
+    assert_eq!(removed(&other, lines()).await, 2);
+    fail_if(&one.check().await.expect("a report").faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_session_ended_in_the_middle_of_it_is_made_once() {
+    let database = Database::new();
+    let host = database.host().await;
+    let mut run = plain(1);
+    host.run_create(run.commit()).await.expect("a new run");
+    // A trigger holds up the commit, and meanwhile the session is ended: whoever waits cannot know whether it was written.
+    let until = Instant::now() + Duration::from_secs(20);
+    let next = answered(&mut run);
+    database.sql(
+        "CREATE FUNCTION aegis.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON aegis.ledger DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION aegis.hold()",
+    );
+    let held = async {
+        loop {
+            let pid = database
+                .sql("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'");
+            assert!(Instant::now() < until, "nobody commits");
+            if !pid.is_empty() {
+                break database.sql(&format!("SELECT pg_terminate_backend({pid})"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (end, _) = tokio::join!(host.run_commit(next), held);
+    assert_eq!(end, Ok(()), "it was begun again, and there is one answer");
+    assert_eq!(host.run_fetch(run.id()).await, Ok(Some(run)));
+    fail_if(&host.check().await.expect("a report").faults);
+}
+
+/// A way to the server on a port of its own, which loses the answers to so many commits, and with each its connection.
+async fn forgetful(server: &Server) -> (u16, Arc<AtomicU16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (port, to, lose) = (listener.local_addr().expect("an address").port(), server.port(), Arc::new(AtomicU16::new(0)));
+    let left = lose.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let there = TcpStream::connect(("127.0.0.1", to)).await.expect("the server is there");
+            tokio::spawn(carry(client, there, left.clone()));
+        }
+    });
+    (port, lose)
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, lose: Arc<AtomicU16>) -> std::io::Result<()> {
+    let (mut asked, mut said) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            n = client.read(&mut asked) => {
+                let n = n?;
+                server.write_all(&asked[..n]).await?;
+                let commits = asked[..n].windows(7).any(|it| it == b"COMMIT\0");
+                let loses = |left: u16| left.checked_sub(1);
+                if n == 0 || (commits && lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, loses).is_ok()) {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    return Ok(());
+                }
+            }
+            n = server.read(&mut said) => {
+                let n = n?;
+                client.write_all(&said[..n]).await?;
+                if n == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_written_though_its_answer_was_lost_is_found_to_be() {
+    let database = Database::new();
+    let (port, lose) = forgetful(database.server).await;
+    let url = database.url.replace(&database.server.port().to_string(), &port.to_string());
+    let host = Postgres::open(&url, Access::Host).await.expect("a database");
+    for n in 1..=5 {
+        let mut run = plain(n);
+        lose.store(1, Ordering::Relaxed);
+        assert_eq!(host.run_create(run.commit()).await, Ok(()));
+        lose.store(1, Ordering::Relaxed);
+        assert_eq!(host.run_commit(answered(&mut run)).await, Ok(()), "written once, and not in its own way when it is tried again");
+        assert_eq!(lose.load(Ordering::Relaxed), 0, "no answer was lost");
+        assert_eq!(host.run_fetch(run.id()).await, Ok(Some(run)));
+    }
+    let report = host.check().await.expect("a report");
+    assert_eq!((report.runs, report.lines), (5, 10));
+    fail_if(&report.faults);
 }
