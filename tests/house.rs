@@ -41,7 +41,9 @@ fn each_technology_occurs_only_behind_its_door() {
 
 #[test]
 fn every_dependency_version_stands_once_in_the_workspace() {
-    for name in ["core", "kit", "wasm", "store", "provider", "server", "cli", "../tests", "../tests/programs", "../bench"] {
+    for name in
+        ["core", "kit", "wasm", "store", "provider", "server", "cli", "../tests", "../tests/programs", "../tests/postgres", "../bench"]
+    {
         let path = root().join("host").join(name).join("Cargo.toml");
         let text = std::fs::read_to_string(&path).expect("a manifest");
         let mut dependencies = false;
@@ -60,8 +62,8 @@ fn each_crate_knows_only_those_that_the_arrows_point_to() {
     for (name, known) in [
         ("core", &[][..]),
         ("kit", &[]),
-        ("wasm", &["core", "programs"]), // the hostile guests, for its tests
-        ("store", &["core"]),
+        ("wasm", &["core", "programs"]),  // the hostile guests, for its tests
+        ("store", &["core", "postgres"]), // a real one, for its tests
         ("provider", &["core"]),
         ("server", &["core", "provider", "store", "wasm"]),
         ("cli", &["core", "kit", "server", "store", "wasm"]), // the store for `keys`, `ledger` and `db`, which work beside a host
