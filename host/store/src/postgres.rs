@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use listener::Moves;
 use seat::{Membership, Seat};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ struct Host {
     membership: Arc<Membership>,
     moves: Arc<Moves>,
     writer: Writer,
+    /// Runs may have been claimed of which nobody was told.
+    claim_in_doubt: AtomicBool,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -96,7 +99,7 @@ impl Host {
             let moves = moves.clone();
             async move { moves.hear(&connector, &pool).await }
         });
-        Ok(Host { membership, moves, writer, tasks: vec![heart, ears] })
+        Ok(Host { membership, moves, writer, claim_in_doubt: AtomicBool::new(false), tasks: vec![heart, ears] })
     }
 }
 

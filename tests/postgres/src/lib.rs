@@ -169,12 +169,12 @@ impl Pooler {
     pub fn start(server: &Server) -> Pooler {
         let (port, file) = (free_port(), server.folder.join("pgbouncer.ini"));
         let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+            "[databases]\n* = user=postgres host=127.0.0.1 port={}\n[pgbouncer]\npidfile = {}\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
             auth_type = any\npool_mode = transaction\ndefault_pool_size = 5\nmax_client_conn = 100\n",
-            server.port
+            server.port,
+            server.folder.join("pgbouncer.pid").display()
         );
-        // Its user is the server's: with this kind of authentication nobody is asked who they are.
-        fs::write(&file, settings.replace("* = ", "* = user=postgres ")).expect("the folder is ours");
+        fs::write(&file, settings).expect("the folder is ours");
         let mut bouncer = as_user(if Path::new("/usr/sbin/pgbouncer").exists() { "/usr/sbin/pgbouncer" } else { "pgbouncer" });
         let log = fs::File::create(server.folder.join("pgbouncer.log")).expect("a log");
         let process = bouncer.arg(&file).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
@@ -204,6 +204,7 @@ impl Drop for Pooler {
 
 fn watch(folder: &Path) -> Child {
     let script = r#"cat >/dev/null
+        pooler=$(cat "$1/pgbouncer.pid" 2>/dev/null) && kill -KILL "$pooler"
         pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" && kill -CONT "$pid"
         for _ in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.05; done
         rm -rf -- "$1""#;

@@ -23,13 +23,11 @@ impl Postgres {
         let limit = runs::rows(limit);
         match doomed.clone() {
             Doomed::Content { ended_before } => {
-                let before = milliseconds(ended_before);
-                let find = step(&format!("{OVER} AND erased = 0 AND updated_at < $1 ORDER BY updated_at"));
-                let found = self.pool.rows(&find, &[(&before, Type::INT8), (&limit, Type::INT8)]).await?;
-                self.empty(emptied(&found, now), now, move |runs| Removed::Content { runs, ended_before }).await
+                let found = self.long_over(ended_before, now, limit).await?;
+                self.empty(found, now, move |runs| Removed::Content { runs, ended_before }).await
             }
             Doomed::ContentOf { principal, by, after } => {
-                let find = step(&format!("principal = $1 AND id > $3 AND {OVER} AND erased = 0 ORDER BY id"));
+                let find = step(&format!("principal = $1 AND id > $3 AND {OVER} AND erased = 0"), "id", "LIMIT $2");
                 let after = after.map_or(Uuid::nil(), uuid);
                 let params: &[Param<'_>] = &[(&principal, Type::TEXT), (&limit, Type::INT8), (&after, Type::UUID)];
                 let found = self.pool.rows(&find, params).await?;
@@ -39,6 +37,21 @@ impl Postgres {
             }
             Doomed::Runs { ended_before } => self.remove_runs(ended_before, now, limit).await,
             Doomed::Lines { written_before } => self.remove_lines(written_before, now, limit).await,
+        }
+    }
+
+    /// Those that cannot be read are passed over: however many they are, the others behind them go.
+    async fn long_over(&self, ended_before: Time, now: Time, limit: i64) -> Result<Vec<(Uuid, Vec<u8>)>, StoreError> {
+        let find = step(&format!("{OVER} AND erased = 0 AND updated_at < $1"), "updated_at, id", "LIMIT $2 OFFSET $3");
+        let (before, mut passed) = (milliseconds(ended_before), 0_i64);
+        loop {
+            let params: &[Param<'_>] = &[(&before, Type::INT8), (&limit, Type::INT8), (&passed, Type::INT8)];
+            let rows = self.pool.rows(&find, params).await?;
+            let found = emptied(&rows, now);
+            if rows.is_empty() || !found.is_empty() {
+                return Ok(found);
+            }
+            passed += rows.len() as i64;
         }
     }
 
@@ -164,12 +177,13 @@ impl Postgres {
     }
 }
 
-/// The runs of one step, `$2` at most, by the order of their ids.
-fn step(condition: &str) -> String {
+/// The first runs by this order, as far as one step goes.
+fn step(condition: &str, order: &str, limit: &str) -> String {
     format!(
-        "WITH found AS (SELECT id, octet_length(checkpoint) AS size FROM aegis.run WHERE {condition} LIMIT $2),
-        sized AS (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM found)
-        SELECT id, checkpoint FROM aegis.run JOIN sized USING(id) WHERE before < {STEP} ORDER BY id"
+        "WITH found AS (
+            SELECT id, updated_at, octet_length(checkpoint) AS size FROM aegis.run WHERE {condition} ORDER BY {order} {limit}
+        ), sized AS (SELECT id, sum(size) OVER (ORDER BY {order}) - size AS before FROM found)
+        SELECT id, checkpoint FROM aegis.run JOIN sized USING(id) WHERE before < {STEP} ORDER BY before"
     )
 }
 

@@ -2,12 +2,13 @@
 
 use super::connect::Param;
 use super::writer::{Refusal, milliseconds};
-use super::{Postgres, run_id, uuid};
+use super::{Host, Postgres, run_id, uuid};
 use crate::runs::PAGE;
 use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, Requests, RunFilter, Runs, StoreError};
 use aegis_core::{Approver, Commit, Principal, PrincipalRole, Run, RunId, Time};
 use async_trait::async_trait;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -45,21 +46,20 @@ impl Runs for Postgres {
         self.page(&query, page.limit).await
     }
 
+    /// Where it is not known what became of an earlier claim or commit, also runs that this host has and may be driving.
     async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
         let (host, mine) = (self.host()?, self.seat()?.id);
-        let params: &[Param<'_>] = &[(&mine, Type::INT8), (&rows(limit), Type::INT8)];
-        let claimed = self.pool.rows_once(CLAIM, params).await?;
-        let mut claimed: Vec<RunId> = claimed.iter().map(|row| run_id(row.get(0))).collect();
+        let mut claimed = self.doubtful(host, mine).await?;
+        let claim = self.pool.rows_once(CLAIM, &[(&mine, Type::INT8), (&rows(limit), Type::INT8)]).await;
+        host.claim_in_doubt.fetch_or(matches!(claim, Err(StoreError::Away(_))), Ordering::Relaxed);
+        match claim {
+            Ok(orphans) => claimed.extend(orphans.iter().map(|row| run_id(row.get(0)))),
+            Err(error) if claimed.is_empty() => return Err(error),
+            // Those are there all the same, and are told once.
+            Err(_) => {}
+        }
         if claimed.is_empty() {
             self.pool.rows(FORGET_DEAD, &[]).await?;
-        }
-        let doubtful: Vec<Uuid> =
-            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).iter().map(|it| uuid(*it)).collect();
-        if !doubtful.is_empty() {
-            let sql = "SELECT id FROM aegis.run WHERE id = ANY($1) AND host = $2 AND status IN ('pending', 'running')";
-            let found = self.pool.rows(sql, &[(&doubtful, Type::UUID_ARRAY), (&mine, Type::INT8)]).await?;
-            claimed.extend(found.iter().map(|row| run_id(row.get(0))));
-            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).retain(|it| !doubtful.contains(&uuid(*it)));
         }
         Ok(claimed)
     }
@@ -117,6 +117,25 @@ const LIST_LINES: &str = "
     FROM page ORDER BY stream, n";
 
 impl Postgres {
+    /// Runs of this host that perhaps nobody drives.
+    async fn doubtful(&self, host: &Host, mine: i64) -> Result<Vec<RunId>, StoreError> {
+        let open = "FROM aegis.run WHERE host = $1 AND status IN ('pending', 'running')";
+        if host.claim_in_doubt.load(Ordering::Relaxed) {
+            let found = self.pool.rows(&format!("SELECT id {open}"), &[(&mine, Type::INT8)]).await?;
+            host.claim_in_doubt.store(false, Ordering::Relaxed);
+            return Ok(found.iter().map(|row| run_id(row.get(0))).collect());
+        }
+        let doubtful: Vec<Uuid> =
+            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).iter().map(|it| uuid(*it)).collect();
+        if doubtful.is_empty() {
+            return Ok(vec![]);
+        }
+        let sql = format!("SELECT id {open} AND id = ANY($2)");
+        let found = self.pool.rows(&sql, &[(&mine, Type::INT8), (&doubtful, Type::UUID_ARRAY)]).await?;
+        host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).retain(|it| !doubtful.contains(&uuid(*it)));
+        Ok(found.iter().map(|row| run_id(row.get(0))).collect())
+    }
+
     async fn put(&self, commit: Commit, fits: bool) -> Result<(), CommitError> {
         let (host, request) = (self.host()?, commit.request.clone());
         let refusal = if fits { host.writer.put(commit).await } else { Err(Refusal::Late) };

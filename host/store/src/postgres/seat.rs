@@ -29,6 +29,8 @@ pub(super) struct Seat {
 /// What a host knows of itself among others.
 pub(super) struct Membership {
     seat: Mutex<Seat>,
+    /// Held by whoever takes another one.
+    joining: tokio::sync::Mutex<()>,
     name: String,
     /// Of the database's clock before this machine's, in milliseconds.
     offset: AtomicI64,
@@ -47,6 +49,7 @@ impl Membership {
         let offset = ahead(before, read[0].get(0));
         Ok(Membership {
             seat: Mutex::new(seat),
+            joining: tokio::sync::Mutex::default(),
             name,
             offset: AtomicI64::new(offset),
             left: AtomicBool::new(false),
@@ -67,6 +70,7 @@ impl Membership {
         if self.left.load(Ordering::Relaxed) {
             return Err(StoreError::Away("this host has left it".into()));
         }
+        let _alone = self.joining.lock().await;
         if self.seat() != *lost {
             return Ok(());
         }

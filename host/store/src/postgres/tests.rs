@@ -406,7 +406,7 @@ async fn a_commit_whose_session_ended_in_the_middle_of_it_is_made_once() {
     fail_if(&host.check().await.expect("a report").faults);
 }
 
-/// A way to the server on a port of its own, which loses the answers to so many commits, and with each its connection.
+/// A way to the server on a port of its own, which loses the answers to so many commits or claims, and with each its connection.
 async fn forgetful(server: &Server) -> (u16, Arc<AtomicU16>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (port, to, lose) = (listener.local_addr().expect("an address").port(), server.port(), Arc::new(AtomicU16::new(0)));
@@ -427,7 +427,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, lose: Arc<AtomicU16
             n = client.read(&mut asked) => {
                 let n = n?;
                 server.write_all(&asked[..n]).await?;
-                let commits = asked[..n].windows(7).any(|it| it == b"COMMIT\0");
+                let commits = asked[..n].windows(7).any(|it| it == b"COMMIT\0" || it == b"orphan ");
                 let loses = |left: u16| left.checked_sub(1);
                 if n == 0 || (commits && lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, loses).is_ok()) {
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -463,4 +463,37 @@ async fn a_commit_that_was_written_though_its_answer_was_lost_is_found_to_be() {
     let report = host.check().await.expect("a report");
     assert_eq!((report.runs, report.lines), (5, 10));
     fail_if(&report.faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_cannot_be_read_do_not_keep_the_content_of_others() {
+    let database = Database::new();
+    let host = database.host().await;
+    for n in 1..=6 {
+        let mut run = plain(n);
+        host.run_create(run.commit()).await.expect("a new run");
+        host.run_commit(answered(&mut run)).await.expect("nobody was faster");
+    }
+    database.sql("UPDATE aegis.run SET checkpoint = '\\x01' WHERE updated_at <= 4");
+    for (limit, count) in [(1, 1), (2, 1), (2, 0)] {
+        let gone = host.remove(&Doomed::Content { ended_before: Time(i64::MAX as u64) }, Time(9), limit).await;
+        assert_eq!(gone.expect("it is removed").count, count);
+    }
+    let list = host.run_list(&crate::RunFilter::default(), &crate::Page { limit: 10, after: None }).await.expect("a list");
+    assert_eq!((list.data.len(), list.unreadable.len()), (2, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_answer_was_lost_is_told_by_the_next() {
+    let database = Database::new();
+    let dying = database.host().await;
+    dying.run_create(plain(1).commit()).await.expect("a new run");
+    dying.leave().await.expect("it may");
+    let (port, lose) = forgetful(database.server).await;
+    let url = database.url.replace(&database.server.port().to_string(), &port.to_string());
+    let heir = Postgres::open(&url, Access::Host).await.expect("a database");
+    lose.store(1, Ordering::Relaxed);
+    assert!(matches!(heir.run_claim(9).await, Err(StoreError::Away(_))));
+    assert_eq!(heir.run_claim(9).await, Ok(vec![plain(1).id()]));
+    assert_eq!(heir.run_claim(9).await, Ok(vec![]), "handed out once");
 }
