@@ -166,8 +166,18 @@ fn gone() -> StoreError {
     StoreError::Io("the store's task failed on this: a fault in Aegis, the log has more".into())
 }
 
+/// What TLS has refused.
+fn of_tls(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    let io: &std::io::Error = std::error::Error::source(error)?.downcast_ref()?;
+    io.get_ref()?.downcast_ref()
+}
+
 fn failed(error: tokio_postgres::Error) -> StoreError {
     let Some(said) = error.as_db_error() else {
+        if let Some(rustls::Error::InvalidCertificate(why)) = of_tls(&error) {
+            let how = "have its authority among the system's, or name it in SSL_CERT_FILE";
+            return StoreError::Place(format!("the database's certificate is not to be trusted ({why}): {how}"));
+        }
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), |it| it.to_string());
         return StoreError::Away(cause);
     };
