@@ -195,7 +195,12 @@ async fn nobody_keeps_a_connection_by_sending_or_reading_slowly() {
     assert!(idle.0.starts_with("HTTP/1.1 200") && idle.1 < slow, "kept alive, but not for ever: {idle:?}");
     assert!(!head.0.contains(" 200 ") && head.1 < slow, "{head:?}");
     assert!((body.0.is_empty() || body.0.starts_with("HTTP/1.1 408")) && body.1 < slow, "{body:?}");
-    assert_eq!(open(&host).await, 1);
+    // A client sees the end a moment before it is counted.
+    let given_up = Instant::now() + Duration::from_secs(10);
+    while open(&host).await > 1 {
+        assert!(Instant::now() < given_up, "connections are left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
