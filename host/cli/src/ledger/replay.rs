@@ -81,7 +81,7 @@ impl Replay {
         let settings = settings(self.config.as_deref())?;
         let store = open(&settings.persistence).await?;
         let told = walk(&*store).await?;
-        let guards = tokio::task::block_in_place(|| load(settings, store.clone()))?;
+        let guards = tokio::task::block_in_place(|| load(settings, store.clone(), Some(this_program())))?;
         let mut seen = Seen::default();
         match self.run {
             Some(id) => {
@@ -146,8 +146,8 @@ struct Guards {
 }
 
 /// Each alone, so that one that does not load hides no other.
-fn load(settings: Settings, store: Arc<dyn Store>) -> Result<Guards, Failure> {
-    let options = Options { cache_dir: settings.server.cache_dir.clone(), compiler: Some(this_program()), ..Options::default() };
+fn load(settings: Settings, store: Arc<dyn Store>, compiler: Option<PathBuf>) -> Result<Guards, Failure> {
+    let options = Options { cache_dir: settings.server.cache_dir.clone(), compiler, ..Options::default() };
     let sandbox = Sandbox::new(options).map_err(aegis_server::OpenError::from)?;
     let (bar, mut hosted) = (Bar::new(), vec![]);
     for name in settings.guards.keys() {
@@ -256,9 +256,9 @@ mod tests {
     #[tokio::test]
     async fn a_run_is_named_whose_guard_says_something_else_or_whose_ledger_tells_of_another() {
         let settings = Settings::for_ledger(None, &Environment::new()).expect("the built-in configuration");
-        let guards = load(settings.clone(), Arc::new(Memory::new())).expect("a sandbox");
+        let guards = load(settings.clone(), Arc::new(Memory::new()), None).expect("a sandbox");
         let plan = aegis_server::plans(&settings, &guards.hosted)["default"].clone();
-        let none = Guards { hosted: vec![], ..load(settings, Arc::new(Memory::new())).expect("a sandbox") };
+        let none = Guards { hosted: vec![], ..load(settings, Arc::new(Memory::new()), None).expect("a sandbox") };
         for (text, same) in [("hello", true), ("financial advice", false)] {
             let request = Request { messages: vec![Message::text(Role::User, text)], ..Request::default() };
             let id = RunId::new(Time(1), [1; 10]);
