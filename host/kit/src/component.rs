@@ -243,6 +243,18 @@ mod tests {
         }
     }
 
+    /// Found by fuzzing: a function under the name of an interface.
+    #[test]
+    fn a_component_at_which_the_tools_panic_is_refused() {
+        let bytes = br#"(component (import "wasi:filesystem/run-shell" (func (param "command" string))))"#;
+        assert!(
+            std::panic::catch_unwind(|| wit_component::decode(&wat::parse_bytes(bytes).unwrap()).is_ok()).is_err(),
+            "they no longer do"
+        );
+        let error = from_bytes(bytes).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("do not know what they met"), "{error}");
+    }
+
     #[test]
     fn a_component_for_another_contract_is_refused() {
         for (ours, theirs, expected) in [

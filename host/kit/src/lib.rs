@@ -14,6 +14,7 @@ pub use new::guard as new;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Bytes of the largest file that is read: four times the largest guard seen so far, one with a whole JavaScript engine in it.
@@ -58,6 +59,12 @@ pub fn build(path: &Path, language: Option<Language>, progress: &mut dyn FnMut(&
 /// # Errors
 /// It is no WebAssembly, no guard, or does not fit the contract.
 pub fn from_bytes(bytes: &[u8]) -> Result<Built, KitError> {
+    // The bytes are a stranger's, and the libraries that read components panic at some that they take for impossible.
+    let unknown = |_| Err(KitError::Component("the component tools do not know what they met in it".into()));
+    catch_unwind(|| made(bytes)).unwrap_or_else(unknown)
+}
+
+fn made(bytes: &[u8]) -> Result<Built, KitError> {
     let bytes = wat::parse_bytes(bytes).map_err(|error| KitError::NotWasm(error.to_string()))?;
     let core_size = wasmparser::Parser::is_core_wasm(&bytes).then_some(bytes.len());
     let component = if core_size.is_some() { component::of_core(&bytes)? } else { bytes.into_owned() };
