@@ -585,7 +585,10 @@ impl Run {
         // Far from where counting would overflow.
         let countable = self.version <= COUNTABLE && self.revisions.iter().all(|it| u64::from(*it) <= COUNTABLE);
         let asks = |stage: Stage, guard: usize| guard < self.plan.pipeline.at(stage).len() && stage.follows_the_reply() == replied;
+        // What comes next follows the last entry, or nobody could read the run any more.
+        let goes_on = self.history.last().is_none_or(|last| last.run == self.id && last.time <= self.updated_at);
         match &self.phase {
+            _ if !goes_on => Err("its history is not its own"),
             _ if self.revisions.len() != messages => Err("revisions do not fit the messages"),
             _ if !countable => Err("a number is beyond counting"),
             _ if self.erased.is_some() && !self.status().is_final() => Err("erased before it was over"),

@@ -178,6 +178,8 @@ fn a_checkpoint_in_which_no_run_can_stand_is_refused() {
         (&calling, r#""revisions":[0,0]"#, r#""revisions":[0,4294967295]"#),
         (&calling, r#""version":1,"plan""#, r#""version":18446744073709551615,"plan""#),
         (&calling, r#""attempts":3"#, r#""attempts":4"#),
+        (&calling, r#"{"id":"018bcfe5-6800-7707-8707-070707070707""#, r#"{"id":"018bcfe5-6800-7707-8707-070707070703""#),
+        (&calling, r#""updated_at":1700000002000"#, r#""updated_at":1700000000000"#),
         (&awaiting, r#""missing":2,"expires_at":1"#, r#""missing":1,"expires_at":1"#),
         (&awaiting, r#""phase":{"awaiting":{"stage":"ingress","guard":1"#, r#""phase":{"awaiting":{"stage":"egress","guard":0"#),
     ] {
