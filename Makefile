@@ -1,7 +1,7 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
 # One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once;
 # `bench` measures the release.
-.PHONY: dev build test test-languages languages nightly bench lint examples guards audit setup setup-tests setup-lint setup-languages
+.PHONY: dev build test test-languages languages nightly fuzz bench lint examples guards audit setup setup-tests setup-lint setup-fuzz setup-languages
 
 AEGIS := target/debug/aegis
 TOOLS := PATH="$(CURDIR)/target/tools/python/bin:$(CURDIR)/target/tools/node_modules/.bin:$$PATH" # as setup-languages installs them
@@ -32,6 +32,11 @@ languages: setup-languages ## measure the example guard in every language; the t
 nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200 power cuts of its database
 	cargo build --workspace --locked
 	AEGIS_CRASH_ROUNDS=200 cargo test --workspace --locked --test aegis --test crash crash -- --nocapture
+
+MINUTES ?= 5
+fuzz: setup-fuzz           ## every fuzz target for MINUTES each, and guests that nobody wrote; what crashes is kept in fuzz/artifacts
+	fuzz/run.sh $$(($(MINUTES) * 60))
+	AEGIS_FUZZ_SECONDS=$$(($(MINUTES) * 60)) cargo test --workspace --locked --test sandbox nobody_wrote -- --nocapture
 
 bench: setup               ## build the release, measure it; the tables of docs/performance.md
 	cargo build --release -p aegis -p aegis-bench --locked
@@ -68,6 +73,9 @@ setup-tests:
 
 setup-lint:
 	scripts/setup.sh --lint
+
+setup-fuzz:
+	scripts/setup.sh --fuzz
 
 setup-languages:
 	scripts/setup.sh --languages

@@ -4,13 +4,14 @@
 #   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl, Postgres and
 #                               pgbouncer; where there is Python or Node, what makes guards in Python, JavaScript and TypeScript
 #   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
+#   scripts/setup.sh --fuzz     what `make fuzz` needs too: cargo-fuzz, below target/tools
 #   scripts/setup.sh --languages  what `make test-languages` needs too: compilers for guards in every language, below target/tools
 set -euo pipefail
 cd "$(dirname "$0")/.." # where rust-toolchain.toml stands
 
 case "${1:-}" in
-    "" | --tests | --lint | --languages) purpose="${1:-}" ;;
-    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    "" | --tests | --lint | --fuzz | --languages) purpose="${1:-}" ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 say() { echo "setup: $*" >&2; }
@@ -87,6 +88,14 @@ lint() {
     has cargo-deny || { say "installing cargo-deny, which takes some minutes"; cargo install --locked cargo-deny >&2; }
 }
 
+fuzz() {
+    local version=0.13.2
+    [ "$(target/tools/bin/cargo-fuzz --version 2>/dev/null)" != "cargo-fuzz $version" ] || return 0
+    has c++ || apt_install g++ || fail "a C++ compiler is missing (c++): install g++ or clang"
+    say "installing cargo-fuzz $version, which takes a minute or two"
+    cargo install --locked cargo-fuzz --version $version --root target/tools >&2
+}
+
 # Into the project's own folder, each with its version pinned, so that nothing of the system is touched. What cannot be had is said, and left to the
 # tests to report: a language whose compiler is missing is skipped there by name.
 tools=target/tools
@@ -144,5 +153,6 @@ fi
 case "$purpose" in
     --tests) tests; scripting ;;
     --lint) lint ;;
+    --fuzz) fuzz ;;
     --languages) languages ;;
 esac
