@@ -4,6 +4,7 @@
 //! [`Store`] is what a host needs; [`Memory`], [`Sqlite`] and [`Postgres`] are stores, and one suite of tests holds for all of them.
 
 mod blobs;
+mod columns;
 mod error;
 mod export;
 mod hosts;

@@ -2,6 +2,7 @@
 //! that of surviving.
 
 use crate::blobs::needed;
+use crate::columns::decode;
 use crate::{
     ApprovalFilter, Blobs, CheckReport, CommitError, Description, Doomed, Earlier, Gone, Held, Hosts, Key, Keys, LedgerLine, NewKey, Page,
     Paged, Position, Removals, Requests, RunFilter, Runs, Session, StoreError, Upkeep, Verifier,
@@ -176,7 +177,7 @@ impl World {
 }
 
 fn read(checkpoint: &Checkpoint) -> Result<Run, StoreError> {
-    Run::decode(&checkpoint.bytes).map_err(|error| StoreError::unreadable(checkpoint.run, error))
+    decode(checkpoint.run, &checkpoint.bytes)
 }
 
 /// Whether every list of the open question names `who`.

@@ -1,5 +1,6 @@
 //! Runs as a store sees them: checkpoints with versions, and the few facts by which they are found.
 
+use crate::columns::decode;
 use crate::{CommitError, LedgerLine, Position, StoreError};
 use aegis_core::{Commit, Principal, Run, RunId, Status, Time, unpacked_len};
 use async_trait::async_trait;
@@ -118,9 +119,9 @@ impl Paged<Run> {
             }
             room = room.saturating_sub(len);
             last = Some(id);
-            match Run::decode(bytes) {
+            match decode(id, bytes) {
                 Ok(run) => page.data.push(run),
-                Err(error) => page.unreadable.push(Unreadable { run: id, why: StoreError::unreadable(id, error) }),
+                Err(why) => page.unreadable.push(Unreadable { run: id, why }),
             }
         }
         Ok(page)

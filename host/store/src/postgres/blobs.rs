@@ -1,8 +1,9 @@
 //! Bytes by their SHA-256, in SQL.
 
 use super::connect::within;
-use super::{Postgres, digest, run_id, runs};
+use super::{Postgres, digest, run_id};
 use crate::blobs::{checked, needed};
+use crate::columns::decode;
 use crate::{Blobs, StoreError};
 use aegis_core::Digest;
 use async_trait::async_trait;
@@ -61,7 +62,7 @@ impl Postgres {
         let sql = "SELECT id, checkpoint FROM aegis.run WHERE status IN ('pending', 'running', 'paused')";
         let mut open = pin!(within(db.query_typed_raw::<&str, _>(sql, [])).await?);
         while let Some(row) = within(open.try_next()).await? {
-            for digest in needed(runs::decode(run_id(row.get(0)), row.get(1))?.plan()) {
+            for digest in needed(decode(run_id(row.get(0)), row.get(1))?.plan()) {
                 spare.remove(&digest);
             }
         }

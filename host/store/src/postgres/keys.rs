@@ -2,7 +2,7 @@
 
 use super::Postgres;
 use super::connect::Param;
-use super::writer::milliseconds;
+use crate::columns::{milliseconds, time};
 use crate::{CommitError, Key, Keys, NewKey, Session, StoreError};
 use aegis_core::{Digest, Time};
 use async_trait::async_trait;
@@ -72,8 +72,4 @@ fn key(row: &Row, at: usize) -> Result<Key, StoreError> {
     let principal = serde_json::from_str(row.get(at + 1))
         .map_err(|error| StoreError::Damaged(format!("the database is damaged: the principal of key {id} cannot be read: {error}")))?;
     Ok(Key { id, principal, created_at: time(row.get(at + 2)), revoked_at: row.get::<_, Option<i64>>(at + 3).map(time) })
-}
-
-fn time(milliseconds: i64) -> Time {
-    Time(milliseconds.cast_unsigned())
 }

@@ -2,8 +2,8 @@
 //! once, each leaves to the other what that one has begun.
 
 use super::connect::{Param, within};
-use super::writer::milliseconds;
-use super::{Postgres, run_id, runs, uuid};
+use super::{Postgres, run_id, uuid};
+use crate::columns::{decode, milliseconds, rows};
 use crate::{Doomed, Gone, Held, StoreError};
 use aegis_core::{Record, Removal, Removed, RunId, Time};
 use futures::FutureExt;
@@ -20,7 +20,7 @@ const STEP: usize = 4 << 20;
 impl Postgres {
     pub(super) async fn remove_some(&self, doomed: &Doomed, now: Time, limit: usize) -> Result<Gone, StoreError> {
         self.host()?;
-        let limit = runs::rows(limit);
+        let limit = rows(limit);
         match doomed.clone() {
             Doomed::Content { ended_before } => {
                 let found = self.long_over(ended_before, now, limit).await?;
@@ -168,7 +168,7 @@ impl Postgres {
         );
         let counted = self.pool.rows(&counts, &[(&principal, Type::TEXT)]).await?;
         let list = format!("SELECT id FROM aegis.run WHERE principal = $1 AND NOT {OVER} ORDER BY id LIMIT $2");
-        let open = self.pool.rows(&list, &[(&principal, Type::TEXT), (&runs::rows(Held::LISTED), Type::INT8)]).await?;
+        let open = self.pool.rows(&list, &[(&principal, Type::TEXT), (&rows(Held::LISTED), Type::INT8)]).await?;
         Ok(Held {
             erasable: counted[0].get::<_, i64>(0).cast_unsigned(),
             open: counted[0].get::<_, i64>(1).cast_unsigned(),
@@ -192,7 +192,7 @@ fn emptied(rows: &[Row], now: Time) -> Vec<(Uuid, Vec<u8>)> {
     let mut found = vec![];
     for row in rows {
         let id: Uuid = row.get(0);
-        match runs::decode(run_id(id), row.get(1)).map(|mut run| run.erase(now).map(|()| run)) {
+        match decode(run_id(id), row.get(1)).map(|mut run| run.erase(now).map(|()| run)) {
             Ok(Ok(run)) => found.push((id, run.packed())),
             Ok(Err(error)) => tracing::error!(run = %run_id(id), %error, "the content of a run cannot be removed"),
             Err(error) => tracing::error!(run = %run_id(id), %error, "the content of a run cannot be removed"),

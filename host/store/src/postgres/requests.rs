@@ -1,8 +1,8 @@
 //! Requests that may come again, in SQL. The writer keeps them.
 
 use super::connect::Param;
-use super::writer::milliseconds;
 use super::{Postgres, run_id};
+use crate::columns::{milliseconds, rows};
 use crate::{Earlier, Requests, StoreError};
 use aegis_core::{RequestKey, Time};
 use async_trait::async_trait;
@@ -24,7 +24,7 @@ impl Requests for Postgres {
                 SELECT principal, key FROM aegis.request WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
             )
             DELETE FROM aegis.request USING over WHERE request.principal = over.principal AND request.key = over.key RETURNING 1";
-        let params: &[Param<'_>] = &[(&milliseconds(now), Type::INT8), (&super::runs::rows(limit), Type::INT8)];
+        let params: &[Param<'_>] = &[(&milliseconds(now), Type::INT8), (&rows(limit), Type::INT8)];
         Ok(self.pool.rows_once(sql, params).await?.len())
     }
 }

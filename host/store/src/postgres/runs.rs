@@ -1,11 +1,12 @@
 //! Runs, the questions they ask and the ledger, in SQL.
 
 use super::connect::Param;
-use super::writer::{Refusal, milliseconds};
+use super::writer::Refusal;
 use super::{Host, Postgres, run_id, uuid};
+use crate::columns::{decode, milliseconds, name, rows};
 use crate::runs::PAGE;
 use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, Requests, RunFilter, Runs, StoreError};
-use aegis_core::{Approver, Commit, Principal, PrincipalRole, Run, RunId, Time};
+use aegis_core::{Commit, Principal, PrincipalRole, Run, RunId, Time};
 use async_trait::async_trait;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -157,15 +158,6 @@ impl Postgres {
     }
 }
 
-/// An approver as one text. Its kind is part of it: a principal may have the id `team:risk`, and is not that team.
-pub(super) fn name(approver: &Approver) -> String {
-    match approver {
-        Approver::Principal(id) => format!("principal {id}"),
-        Approver::Team(team) => format!("team {team}"),
-        Approver::Role(role) => format!("role {}", role.name()),
-    }
-}
-
 /// A page of runs that meet every condition of `all` and one of `any`.
 struct Query {
     all: Vec<String>,
@@ -222,16 +214,8 @@ impl Query {
     }
 }
 
-pub(super) fn decode(id: RunId, checkpoint: &[u8]) -> Result<Run, StoreError> {
-    Run::decode(checkpoint).map_err(|error| StoreError::unreadable(id, error))
-}
-
 /// `stream, n, entry, hash, hash of the line before`.
 pub(super) fn line(row: &Row) -> Result<LedgerLine, StoreError> {
     let (previous, hash) = (super::digest(row.get(4))?, super::digest(row.get(3))?);
     Ok(LedgerLine { stream: row.get(0), n: row.get::<_, i64>(1).cast_unsigned(), previous, entry: row.get(2), hash })
-}
-
-pub(super) fn rows(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

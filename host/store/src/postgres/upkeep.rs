@@ -2,6 +2,7 @@
 
 use super::{Postgres, digest, failed, run_id, runs};
 use crate::blobs::checked;
+use crate::columns::decode;
 use crate::{CheckReport, Description, Doomed, Gone, Held, Removals, StoreError, Upkeep, Verifier};
 use aegis_core::Time;
 use async_trait::async_trait;
@@ -126,7 +127,7 @@ async fn check_runs(db: &Client, removals: Option<&Removals>, report: &mut Check
     let check = |row: Row| {
         let (id, lines) = (run_id(row.get(0)), row.get::<_, i64>(2));
         report.runs += 1;
-        match runs::decode(id, row.get(1)) {
+        match decode(id, row.get(1)) {
             Ok(run) if run.history().len() as i64 == lines => {
                 removals.map_or(Ok(()), |it| it.explain_content(&run)).unwrap_or_else(|fault| report.fault(fault));
             }

@@ -6,11 +6,11 @@
 //! line whose hash nothing else has.
 
 use super::connect::{Connector, PAUSE, Param, Pool, within};
-use super::runs::name;
 use super::seat::{Membership, Seat};
 use super::{Lost, listener, uuid};
 use crate::StoreError;
-use aegis_core::{Checkpoint, Commit, Digest, Link, Removal, RequestKey, RunId, Time};
+use crate::columns::{milliseconds, name};
+use aegis_core::{Checkpoint, Commit, Digest, Link, Removal, RequestKey, RunId};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -633,9 +633,4 @@ async fn transact_change(db: &Client, seat: &Seat, change: &mut dyn Change) -> R
         append(db, seat, &rows, &lines, &end).await?;
     }
     Ok(within(db.batch_execute("COMMIT")).await?)
-}
-
-/// The database's numbers end earlier than ours; the end of time is the end of time.
-pub(super) fn milliseconds(time: Time) -> i64 {
-    i64::try_from(time.0).unwrap_or(i64::MAX)
 }

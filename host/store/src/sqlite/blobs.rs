@@ -2,6 +2,7 @@
 
 use super::{Sqlite, runs};
 use crate::blobs::{checked, needed};
+use crate::columns::decode;
 use crate::{Blobs, StoreError};
 use aegis_core::Digest;
 use async_trait::async_trait;
@@ -65,7 +66,8 @@ fn spare(db: &mut Connection, keep: &BTreeSet<Digest>) -> Result<Vec<Digest>, St
         }
         let mut open = snapshot.prepare(&format!("SELECT id, checkpoint FROM run WHERE {status}"))?;
         for run in open.query_map([], runs::stored)? {
-            for digest in needed(runs::decode(run?)?.plan()) {
+            let (id, checkpoint) = run?;
+            for digest in needed(decode(id, &checkpoint)?.plan()) {
                 spare.remove(&digest);
             }
         }

@@ -1,7 +1,7 @@
 //! Keys and sessions, in SQL.
 
 use super::Sqlite;
-use super::runs::milliseconds;
+use crate::columns::{milliseconds, time};
 use crate::{CommitError, Key, Keys, NewKey, Session, StoreError};
 use aegis_core::{Digest, Time};
 use async_trait::async_trait;
@@ -80,8 +80,4 @@ fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<Key> {
     let principal = serde_json::from_str(&principal).map_err(unreadable)?;
     let revoked_at = row.get::<_, Option<i64>>(at + 3)?.map(time);
     Ok(Key { id: row.get(at)?, principal, created_at: time(row.get(at + 2)?), revoked_at })
-}
-
-fn time(milliseconds: i64) -> Time {
-    Time(milliseconds.cast_unsigned())
 }

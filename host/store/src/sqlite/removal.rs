@@ -1,8 +1,9 @@
 //! Removing what is over, in SQL. What has to go is looked for, read and emptied by a reader, so that the writer only puts it down.
 
-use super::runs::{milliseconds, rows, stored};
+use super::runs::stored;
 use super::writer::Batch;
-use super::{Sqlite, file, lines, runs};
+use super::{Sqlite, file, lines};
+use crate::columns::{decode, milliseconds, rows};
 use crate::{Doomed, Gone, Held, StoreError};
 use aegis_core::{Record, Removal, Removed, RunId, Time};
 use rusqlite::{Connection, Params, params};
@@ -223,7 +224,7 @@ fn emptied(db: &Connection, sql: &str, values: impl Params, now: Time) -> Result
         let (seq, (id, checkpoint)) = (row.get(2)?, stored(row)?);
         room = room.saturating_sub(checkpoint.len());
         (looked.last, looked.count) = (Some(id), looked.count + 1);
-        match runs::decode((id, checkpoint)).map(|mut run| run.erase(now).map(|()| run)) {
+        match decode(id, &checkpoint).map(|mut run| run.erase(now).map(|()| run)) {
             Ok(Ok(run)) => looked.found.push(Emptied { seq, id, bytes: run.packed() }),
             Ok(Err(error)) => tracing::error!(run = %id, %error, "the content of a run cannot be removed"),
             Err(error) => tracing::error!(run = %id, %error, "the content of a run cannot be removed"),

@@ -1,7 +1,7 @@
 //! Requests that may come again, in SQL.
 
 use super::Sqlite;
-use super::runs::milliseconds;
+use crate::columns::{milliseconds, rows};
 use crate::{Earlier, Requests, StoreError};
 use aegis_core::{RequestKey, RunId, Time};
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ impl Requests for Sqlite {
 
     async fn request_forget(&self, now: Time, limit: usize) -> Result<usize, StoreError> {
         self.host.ok_or(StoreError::NotHost)?;
-        let (now, limit) = (milliseconds(now), i64::try_from(limit).unwrap_or(i64::MAX));
+        let (now, limit) = (milliseconds(now), rows(limit));
         // Looked for first: a transaction that finds nothing to do would wait for the disk all the same.
         let some = self.read(move |db| {
             let mut any = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM request WHERE expires_at <= ?1)")?;

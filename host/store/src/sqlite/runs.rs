@@ -3,8 +3,9 @@
 use super::lines::{self, Entries};
 use super::writer::Batch;
 use super::{Sqlite, requests};
+use crate::columns::{decode, milliseconds, name, rows};
 use crate::{ApprovalFilter, CommitError, LedgerLine, Page, Paged, Position, RunFilter, Runs, StoreError};
-use aegis_core::{ApprovalRow, Approver, Checkpoint, Commit, Principal, PrincipalRole, RequestKey, Run, RunId, Time};
+use aegis_core::{ApprovalRow, Checkpoint, Commit, Principal, PrincipalRole, RequestKey, Run, RunId, Time};
 use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -24,7 +25,7 @@ impl Runs for Sqlite {
             let mut find = db.prepare_cached("SELECT id, checkpoint FROM run WHERE id = ?1")?;
             Ok(find.query_row([id.as_bytes()], stored).optional()?)
         });
-        found.await?.map(decode).transpose()
+        found.await?.map(|(id, checkpoint)| decode(id, &checkpoint)).transpose()
     }
 
     async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
@@ -171,15 +172,6 @@ fn ask(batch: &Batch<'_>, seq: i64, id: RunId, question: &ApprovalRow) -> rusqli
     question.excluded.iter().try_for_each(|principal| excluded.execute(params![seq, principal]).map(drop))
 }
 
-/// An approver as one text. Its kind is part of it: a principal may have the id `team:risk`, and is not that team.
-fn name(approver: &Approver) -> String {
-    match approver {
-        Approver::Principal(id) => format!("principal {id}"),
-        Approver::Team(team) => format!("team {team}"),
-        Approver::Role(role) => format!("role {}", role.name()),
-    }
-}
-
 /// A page of runs that meet every condition of `all` and are found in one of these ways.
 struct Query {
     /// The run that all on the page come after.
@@ -276,17 +268,4 @@ fn ids(db: &Connection, sql: &str, value: i64, limit: usize) -> Result<Vec<RunId
 /// `id, checkpoint`.
 pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(RunId, Vec<u8>)> {
     Ok((RunId::from_bytes(row.get(0)?), row.get(1)?))
-}
-
-pub(super) fn decode((id, checkpoint): (RunId, Vec<u8>)) -> Result<Run, StoreError> {
-    Run::decode(&checkpoint).map_err(|error| StoreError::unreadable(id, error))
-}
-
-/// SQLite's numbers end earlier than ours; the end of time is the end of time.
-pub(super) fn milliseconds(time: Time) -> i64 {
-    i64::try_from(time.0).unwrap_or(i64::MAX)
-}
-
-pub(super) fn rows(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -2,6 +2,7 @@
 
 use super::{Sqlite, lines, runs};
 use crate::blobs::checked;
+use crate::columns::decode;
 use crate::{CheckReport, Description, Doomed, Gone, Held, Removals, StoreError, Upkeep, Verifier};
 use aegis_core::{Digest, RunId, Time};
 use async_trait::async_trait;
@@ -115,10 +116,10 @@ fn check_runs(db: &Connection, told: Option<Told>, report: &mut CheckReport) -> 
     let mut list = db.prepare("SELECT id, checkpoint FROM run")?;
     let (known, Told { mut lines, removals }) = (told.is_some(), told.unwrap_or_default());
     for row in list.query_map([], runs::stored)? {
-        let stored = row?;
+        let (id, checkpoint) = row?;
         report.runs += 1;
-        let lines = lines.remove(&stored.0).unwrap_or(0);
-        match runs::decode(stored) {
+        let lines = lines.remove(&id).unwrap_or(0);
+        match decode(id, &checkpoint) {
             Ok(run) if known && run.history().len() != lines => {
                 report.fault(format!("run {} has {} entries, and the ledger has {lines} of them", run.id(), run.history().len()));
             }
