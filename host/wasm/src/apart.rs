@@ -5,9 +5,9 @@
 //! answers with lines of JSON ([`Line`]) and, after the last one, native code.
 
 use crate::Limits;
-use crate::cache::{Compiled, deserialize};
+use crate::cache::{Compiled, ENTRY, deserialize};
 use crate::engine::{Options, Sandbox, SandboxError};
-use crate::load::{LOOK, LoadError, Progress, Source, compile};
+use crate::load::{BROKE, LoadError, Progress, Source, Tell, Told, compile, watch};
 use aegis_core::GuardFailure;
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Instant;
 use wasmtime::Engine;
 
 /// The one argument with which this program is called to compile.
@@ -24,8 +23,6 @@ pub const ARGUMENT: &str = "compile-for-parent";
 
 /// Bytes of an answer's line: a component may be refused in many words.
 const LINE: u64 = 1 << 20;
-/// Bytes of native code, as [`crate::cache`] takes it.
-const CODE: u64 = 1 << 30;
 /// Steps that wait to be told.
 const QUEUE: usize = 16;
 /// Bytes of the line with the settings, which are measured themselves later.
@@ -83,10 +80,8 @@ impl From<Refusal> for LoadError {
     }
 }
 
-const BROKE: LoadError = LoadError::Gave("broke the compiler");
-
 /// Has `program` compile, and waits no longer than the source's limits say.
-pub(crate) fn compile_apart(program: &Path, source: &Source, progress: &dyn Fn(Progress), engine: &Engine) -> Result<Compiled, LoadError> {
+pub(crate) fn compile_apart(program: &Path, source: &Source, progress: Tell<'_>, engine: &Engine) -> Result<Compiled, LoadError> {
     let mut command = Command::new(program);
     command.arg(ARGUMENT).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|_| LoadError::Gave("needs a process, and there is none to be had"))?;
@@ -98,9 +93,10 @@ pub(crate) fn compile_apart(program: &Path, source: &Source, progress: &dyn Fn(P
     Ok(Compiled { component, plain })
 }
 
-type Answer = Result<(Option<String>, Vec<u8>), LoadError>;
+/// Why it is no snapshot, and the code.
+type Answer = (Option<String>, Vec<u8>);
 
-fn answered(child: &mut Child, source: &Source, progress: &dyn Fn(Progress)) -> Answer {
+fn answered(child: &mut Child, source: &Source, progress: Tell<'_>) -> Result<Answer, LoadError> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return Err(BROKE) };
     let order = Order { settings: source.settings.clone(), limits: source.limits.clone() };
     std::thread::scope(|scope| {
@@ -108,7 +104,8 @@ fn answered(child: &mut Child, source: &Source, progress: &dyn Fn(Progress)) -> 
         scope.spawn(move || drop(write_order(&mut stdin, &order, &source.bytes)));
         let (tell, told) = mpsc::sync_channel(QUEUE);
         scope.spawn(move || read_answer(stdout, &tell));
-        let answer = watch(child, &source.limits, progress, &told);
+        let (limits, process) = (&source.limits, child.id().to_string());
+        let answer = watch(&told, progress, limits.compile_time, &process, limits.compile_memory);
         let _ = child.kill(); // so that both threads end, whatever it did not read; one that is gone already is no mistake
         answer
     })
@@ -120,12 +117,7 @@ fn write_order(to: &mut impl Write, order: &Order, component: &[u8]) -> io::Resu
     to.write_all(component)
 }
 
-enum Told {
-    Progress(Progress),
-    Done(Answer),
-}
-
-fn read_answer(from: impl Read, tell: &mpsc::SyncSender<Told>) {
+fn read_answer(from: impl Read, tell: &mpsc::SyncSender<Told<Answer>>) {
     let mut from = BufReader::new(from);
     loop {
         let told = match read_line(&mut from) {
@@ -133,7 +125,7 @@ fn read_answer(from: impl Read, tell: &mpsc::SyncSender<Told>) {
             Ok(Line::Refused(refusal)) => Told::Done(Err(refusal.into())),
             Ok(Line::Done { plain }) => {
                 let mut code = Vec::new();
-                Told::Done(from.by_ref().take(CODE).read_to_end(&mut code).map(|_| (plain, code)).map_err(|_| BROKE))
+                Told::Done(from.by_ref().take(ENTRY).read_to_end(&mut code).map(|_| (plain, code)).map_err(|_| BROKE))
             }
             Err(_) => Told::Done(Err(BROKE)),
         };
@@ -148,25 +140,6 @@ fn read_line(from: &mut impl io::BufRead) -> io::Result<Line> {
     let mut line = Vec::new();
     from.take(LINE).read_until(b'\n', &mut line)?;
     Ok(serde_json::from_slice(&line)?)
-}
-
-fn watch(child: &Child, limits: &Limits, progress: &dyn Fn(Progress), told: &mpsc::Receiver<Told>) -> Answer {
-    let end = Instant::now() + limits.compile_time;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match told.recv_timeout(left.min(LOOK)) {
-            // One that tells of steps without end is late all the same.
-            Ok(Told::Progress(_)) if left.is_zero() => return Err(LoadError::Gave("takes too long")),
-            Ok(Told::Progress(step)) => progress(step),
-            Ok(Told::Done(answer)) => return answer,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(BROKE),
-            Err(mpsc::RecvTimeoutError::Timeout) if crate::load::resident(&child.id().to_string()) > limits.compile_memory => {
-                return Err(LoadError::Gave("takes too much memory"));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) if left <= LOOK => return Err(LoadError::Gave("takes too long")),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-        }
-    }
 }
 
 /// What the process does that was called with [`ARGUMENT`].
@@ -215,7 +188,7 @@ fn bind() -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_compiler_that_lies_or_hangs_ends_with_its_time() {

@@ -20,7 +20,7 @@ const WIZER: &str = "48.0.8";
 /// Bytes of the header's line.
 const HEADER: u64 = 16 << 10;
 /// Bytes of an entry: native code is at most some ten times as large as its component.
-const ENTRY: u64 = 1 << 30;
+pub(crate) const ENTRY: u64 = 1 << 30;
 
 pub(crate) struct Cache {
     folder: PathBuf,

@@ -169,9 +169,7 @@ impl Sandbox {
 impl Prototype {
     /// The guard with these settings, or how it refuses them.
     pub async fn configure(&self, name: &str, settings: &Value) -> Result<LoadedGuard, LoadError> {
-        let source = Source { name: name.into(), bytes: Cow::Borrowed(&[]), settings: settings.clone(), limits: self.limits.clone() };
-        let text = settings.to_string();
-        let loading = Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text, progress: &|_| () };
+        let loading = self.loading(name, settings.clone());
         let ready = loading.ready(&self.compiled)?;
         loading.accept(&ready).await?;
         let (manifest, used) = loading.manifest(&ready).await?;
@@ -185,31 +183,35 @@ impl Prototype {
     /// What it says to a text as settings, whatever the text is: a host hands over nothing that its schema does not fit, so this is for trying
     /// out what it does with anything else.
     pub async fn offer(&self, text: &str) -> Result<Result<(), String>, LoadError> {
-        let source = Source { name: String::new(), bytes: Cow::Borrowed(&[]), settings: Value::Null, limits: self.limits.clone() };
-        let loading =
-            Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text: String::new(), progress: &|_| () };
+        let loading = self.loading("", Value::Null);
         let answer = loading.ready(&self.compiled)?.configure(text).await;
         answer.map(|it| it.map_err(clip)).map_err(|failure| LoadError::Failed { step: "configure", failure })
     }
 
     /// What it says of itself.
     pub async fn describe(&self) -> Result<Manifest, LoadError> {
-        let source = Source { name: String::new(), bytes: Cow::Borrowed(&[]), settings: Value::Null, limits: self.limits.clone() };
-        let loading =
-            Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text: String::new(), progress: &|_| () };
+        let loading = self.loading("", Value::Null);
         Ok(loading.manifest(&loading.ready(&self.compiled)?).await?.0)
+    }
+
+    /// What is left to do of a load: all but compiling.
+    fn loading(&self, name: &str, settings: Value) -> Loading<'static> {
+        let text = settings.to_string();
+        let source = Source { name: name.into(), bytes: Cow::Borrowed(&[]), settings, limits: self.limits.clone() };
+        Loading { shared: self.shared.clone(), source, outside: self.outside.clone(), text, progress: &|_| () }
     }
 }
 
-type Tell<'a> = &'a dyn Fn(Progress);
+pub(crate) type Tell<'a> = &'a dyn Fn(Progress);
 
-enum Told<T> {
+/// What a load tells of on its way.
+pub(crate) enum Told<T> {
     Progress(Progress),
     Done(Result<T, LoadError>),
 }
 
 /// How often the memory of a load is looked at.
-pub(crate) const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Does `work` on a thread of its own, and waits for it no longer than its time, and no longer than there is memory.
 fn in_bounds<T: Send + 'static>(
@@ -217,28 +219,45 @@ fn in_bounds<T: Send + 'static>(
     progress: Tell<'_>,
     work: impl FnOnce(Tell<'_>) -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    let (end, most) = (Instant::now() + limits.compile_time, resident("self").saturating_add(limits.compile_memory));
+    let most = resident("self").saturating_add(limits.compile_memory);
     let (tell, told) = mpsc::channel();
     let work = move || {
         let result = work(&|step| drop(tell.send(Told::Progress(step)))); // nobody listens any more when the time was up
         drop(tell.send(Told::Done(result)));
     };
     thread().spawn(work).map_err(|_| NO_THREAD)?;
+    watch(&told, progress, limits.compile_time, "self", most)
+}
+
+/// What comes of a load, waited for no longer than `time`, and no longer than `process` occupies `most` bytes.
+pub(crate) fn watch<T>(
+    told: &mpsc::Receiver<Told<T>>,
+    progress: Tell<'_>,
+    time: Duration,
+    process: &str,
+    most: usize,
+) -> Result<T, LoadError> {
+    let end = Instant::now() + time;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         match told.recv_timeout(left.min(LOOK)) {
+            // One that tells of steps without end is late all the same.
+            Ok(Told::Progress(_)) if left.is_zero() => return Err(LATE),
             Ok(Told::Progress(step)) => progress(step),
             Ok(Told::Done(result)) => return result,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(LoadError::Gave("broke the compiler")),
-            Err(mpsc::RecvTimeoutError::Timeout) if resident("self") > most => return Err(LoadError::Gave("takes too much memory")),
-            Err(mpsc::RecvTimeoutError::Timeout) if left <= LOOK => return Err(LoadError::Gave("takes too long")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(BROKE),
+            Err(mpsc::RecvTimeoutError::Timeout) if resident(process) > most => return Err(LoadError::Gave("takes too much memory")),
+            Err(mpsc::RecvTimeoutError::Timeout) if left <= LOOK => return Err(LATE),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
+const LATE: LoadError = LoadError::Gave("takes too long");
+pub(crate) const BROKE: LoadError = LoadError::Gave("broke the compiler");
+
 /// Bytes of memory that a process occupies, by its number or `self`; 0 where that cannot be told.
-pub(crate) fn resident(process: &str) -> usize {
+fn resident(process: &str) -> usize {
     let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).ok().and_then(|it| it.split(' ').nth(1)?.parse().ok());
     pages.map_or(0, |pages: usize| pages.saturating_mul(4096)) // pages are never smaller
 }
