@@ -15,8 +15,8 @@ use crate::metrics::Metrics;
 use crate::open::HostedProvider;
 use crate::retention::Retention;
 use aegis_core::{
-    ApprovalId, Choice, Decision, Digest, Event, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId, SharedPlan,
-    Status, Time,
+    ApprovalId, Choice, Decision, Digest, Event, Guard, Principal, PrincipalRole, Refused, Request, RequestKey, Rewrite, Run, RunId,
+    SharedPlan, Status, Time,
 };
 use aegis_store::{ApprovalFilter, CommitError, Earlier, LedgerLine, Page, Paged, Position, RunFilter, Store, StoreError};
 use aegis_wasm::{LoadedGuard, Sandbox};
@@ -96,6 +96,15 @@ pub struct HostedGuard {
     pub source: String,
     /// The guard.
     pub loaded: Arc<LoadedGuard>,
+}
+
+impl HostedGuard {
+    /// Which of `guards` is the one that a plan means: the one of that name before any other, for limits are not the same for all that share a
+    /// component. None, where it was of another configuration.
+    pub fn meant<'a>(guards: &'a [HostedGuard], planned: &Guard) -> Option<&'a HostedGuard> {
+        let same = |it: &&HostedGuard| it.loaded.component() == planned.component && it.loaded.settings() == planned.settings;
+        guards.iter().filter(same).max_by_key(|it| it.name == planned.name)
+    }
 }
 
 /// What a client asks for.

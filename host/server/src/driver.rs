@@ -420,10 +420,7 @@ impl Driver {
     }
 
     async fn ask_guard(&self, input: Input<'_>) -> Result<Event, Trouble> {
-        let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
-        // The one of that name before any other: limits are not the same for all that share a component.
-        let guards = self.guards();
-        let current = guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name).map(|it| it.loaded.clone());
+        let current = HostedGuard::meant(&self.guards(), input.guard).map(|it| it.loaded.clone());
         let earlier = if current.is_none() { self.archive.find(input.guard).await? } else { None };
         let Some(guard) = current.or(earlier) else {
             return Ok(Event::Lost(Missing::Guard(input.guard.name.clone())));
