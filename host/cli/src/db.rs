@@ -1,8 +1,8 @@
 //! `aegis db`: looks after the store itself, also while a server runs on it; only a database of an older version is not brought up then.
 
 use crate::failure::Failure;
-use crate::keys::{Of, open};
 use crate::loading::{Bar, blocking};
+use crate::store::{Of, open};
 use crate::terminal::{line, print, print_json};
 use aegis_core::Code;
 use aegis_server::config::PersistenceSettings;
@@ -59,7 +59,7 @@ impl Db {
 
 impl Check {
     async fn run(self) -> Result<(), Failure> {
-        let report = self.of.store().await?.0.check().await?;
+        let report = self.of.store().await?.check().await?;
         let (runs, lines, faults) = (report.runs, report.lines, report.faults);
         if self.of.json {
             print_json(&json!({"runs": runs, "lines": lines, "faults": faults}))?;

@@ -4,13 +4,13 @@ mod reload;
 
 use crate::failure::Failure;
 use crate::hosting::{self, Options, config_file};
+use crate::store::make_folder;
 use crate::terminal::print;
 use aegis_core::{Code, Plan, Stage};
 use aegis_server::App;
 use aegis_server::config::{PersistenceSettings, Settings, environment};
 use clap::Args;
 use std::net::SocketAddr;
-use std::path::Path;
 
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
@@ -44,11 +44,6 @@ fn check_address(address: SocketAddr) -> Result<(), Failure> {
     let wrong =
         || format!("dev has no authentication, so it listens on this machine alone, not on {address}: leave --listen out, or use serve");
     if address.ip().is_loopback() { Ok(()) } else { Err(Failure::new(Code::SRV_NO_AUTH, wrong())) }
-}
-
-pub(crate) fn make_folder(database: &Path) -> Result<(), Failure> {
-    let folder = database.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| Failure::new(Code::CLI_FILE, format!("{}: {error}", folder.display())))
 }
 
 fn greeting(app: &App, address: SocketAddr, from: &str, database: &PersistenceSettings) -> String {

@@ -1,20 +1,17 @@
 //! `aegis keys`: who may call. Works on the store itself, also while a server runs on it; the server notices within seconds.
 
-use crate::dev::make_folder;
 use crate::failure::Failure;
-use crate::hosting::config_file;
+use crate::store::Of;
 use crate::terminal::{Look, line, moment, print, print_json, table, tell};
 use aegis_core::{Approver, Code, Principal, PrincipalRole};
 use aegis_server::auth::{new_key, new_ledger_key};
-use aegis_server::config::{PersistenceSettings, Settings, environment};
-use aegis_server::{now, open_store, rfc3339};
-use aegis_store::{Access, CommitError, Key, LedgerKey, Store, StoreError};
+use aegis_server::{now, rfc3339};
+use aegis_store::{CommitError, Key, LedgerKey};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// For whoever has none.
 pub(crate) const HOW_TO_CREATE: &str = "aegis keys create --principal NAME";
@@ -69,16 +66,6 @@ pub(crate) struct Ledger {
     json: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Of {
-    /// The configuration that names the store; ./aegis.yaml when left out, and without one the store of `aegis dev`
-    #[arg(long, value_name = "F")]
-    config: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 impl Keys {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self {
@@ -101,7 +88,7 @@ impl Create {
             CommitError::Conflict | CommitError::Earlier(_) => Failure::new(Code::STO_FAILED, "the key was not kept: try again"),
             CommitError::Store(error) => error.into(),
         };
-        of.store().await?.0.key_create(&kept).await.map_err(conflict)?;
+        of.store().await?.key_create(&kept).await.map_err(conflict)?;
         if of.json {
             print_json(&json!({"id": kept.id, "key": key, "principal": kept.principal, "created_at": rfc3339(kept.created_at)}))?;
         } else {
@@ -117,7 +104,7 @@ impl Create {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let keys = self.of.store().await?.0.key_list().await?;
+        let keys = self.of.store().await?.key_list().await?;
         if self.of.json {
             return print_json(&json!({"data": keys.iter().map(as_json).collect::<Vec<_>>(), "next": null}));
         }
@@ -135,7 +122,7 @@ impl List {
 
 impl Revoke {
     async fn run(self) -> Result<(), Failure> {
-        if !self.of.store().await?.0.key_revoke(&self.id, now()).await? {
+        if !self.of.store().await?.key_revoke(&self.id, now()).await? {
             return Err(Failure::new(Code::AUTH_NO_SUCH_KEY, format!("there is no valid key {:?}", self.id)));
         }
         if self.of.json { print_json(&json!({"id": self.id, "revoked": true})) } else { print(&format!("revoked {}", line(&self.id))) }
@@ -169,35 +156,6 @@ fn create(path: &Path) -> std::io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-impl Of {
-    /// Where the store is.
-    pub(crate) fn persistence(&self) -> Result<PersistenceSettings, Failure> {
-        Ok(Settings::persistence(config_file(self.config.as_deref()), &environment())?)
-    }
-
-    pub(crate) async fn store(&self) -> Result<OpenStore, Failure> {
-        let (file, persistence) = (config_file(self.config.as_deref()), self.persistence()?);
-        if let (None, PersistenceSettings::Sqlite(path)) = (file, &persistence) {
-            make_folder(path)?;
-        }
-        open(&persistence).await
-    }
-}
-
-/// A store, opened beside whoever has it.
-pub(crate) struct OpenStore(pub(crate) Arc<dyn Store>);
-
-pub(crate) async fn open(persistence: &PersistenceSettings) -> Result<OpenStore, Failure> {
-    Ok(OpenStore(open_store(persistence, Access::Command).await?))
-}
-
-impl OpenStore {
-    /// Whether anybody can call.
-    pub(crate) async fn are_there(&self) -> Result<bool, StoreError> {
-        Ok(self.0.key_list().await?.iter().any(|it| it.revoked_at.is_none()))
-    }
 }
 
 /// A list of approvers has to be able to name it.

@@ -16,6 +16,7 @@ mod loading;
 mod logging;
 mod runs;
 mod serve;
+mod store;
 mod terminal;
 
 use clap::{Parser, Subcommand};

@@ -22,12 +22,12 @@ impl Serve {
         let mut settings = Settings::load(needed_config_file(self.options.config.as_deref()), &environment())?;
         self.options.apply(&mut settings)?;
         self.check_authentication(settings.auth)?;
-        let (auth, persistence) = (settings.auth, settings.persistence.clone());
+        let auth = settings.auth;
         hosting::serve(settings, async |app, address| {
             tracing::info!(%address, page = page(address), guards = app.guards().len(), routes = app.plans().len(), "listening");
             match auth {
                 AuthSettings::None => tracing::warn!("no authentication: whoever reaches this address may do everything"),
-                AuthSettings::ApiKey if keys::open(&persistence).await?.are_there().await? => {}
+                AuthSettings::ApiKey if app.auth().has_keys().await? => {}
                 AuthSettings::ApiKey => tracing::warn!("there is no key yet, so nobody can call: {}", keys::HOW_TO_CREATE),
             }
             Ok(())

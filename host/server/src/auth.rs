@@ -92,6 +92,14 @@ impl Auth {
         self.required
     }
 
+    /// Whether there is a key that lets anybody in.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+        Ok(self.store.key_list().await?.iter().any(|it| it.revoked_at.is_none()))
+    }
+
     /// Who sends a request to the API.
     ///
     /// # Errors

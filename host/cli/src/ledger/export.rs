@@ -1,18 +1,17 @@
 //! `aegis ledger export`
 
-use crate::dev::make_folder;
 use crate::failure::Failure;
 use crate::hosting::config_file;
+use crate::store::{make_place, open};
 use crate::terminal::tell;
 use aegis_core::{Code, RunId, Time};
-use aegis_server::config::{PersistenceSettings, Settings, environment};
-use aegis_server::{now, open_store};
-use aegis_store::{Access, ExportError, Filter, Store};
+use aegis_server::config::{Settings, environment};
+use aegis_server::now;
+use aegis_store::{ExportError, Filter};
 use clap::Args;
 use jiff::Timestamp;
 use std::io::{BufWriter, ErrorKind, stdout};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -63,15 +62,8 @@ impl Export {
 pub(super) fn settings(named: Option<&std::path::Path>) -> Result<Settings, Failure> {
     let file = config_file(named);
     let settings = Settings::for_ledger(file, &environment())?;
-    if let (None, PersistenceSettings::Sqlite(path)) = (file, &settings.persistence) {
-        make_folder(path)?;
-    }
+    make_place(file, &settings.persistence)?;
     Ok(settings)
-}
-
-/// The store, beside whoever has it.
-pub(super) async fn open(persistence: &PersistenceSettings) -> Result<Arc<dyn Store>, Failure> {
-    Ok(open_store(persistence, Access::Command).await?)
 }
 
 /// A day is its first moment, in UTC.

@@ -1,10 +1,11 @@
 //! `aegis ledger replay`: the ledger is walked once, then every stored run goes its way again with the same guards.
 
-use super::export::{open, settings};
+use super::export::settings;
 use crate::failure::Failure;
 use crate::loading::{Bar, this_program};
+use crate::store::open;
 use crate::terminal::{facts, line, print, print_json, tell};
-use aegis_core::{Code, Digest, GuardFailure, Input, Record, Run, RunId, Unproved};
+use aegis_core::{Code, Digest, GuardFailure, Record, Run, RunId, Unproved};
 use aegis_server::config::Settings;
 use aegis_server::{Archive, HostedGuard};
 use aegis_store::{Page, Position, RunFilter, Store, Verifier};
@@ -183,7 +184,7 @@ async fn go(run: &Run, guards: &Guards) -> Result<Way, Unproved> {
     loop {
         let said = {
             let Some(input) = again.wants()? else { break };
-            let guard = match hosted(&input, &guards.hosted) {
+            let guard = match HostedGuard::meant(&guards.hosted, input.guard) {
                 Some(guard) => Ok(Some(guard.loaded.clone())),
                 None => guards.kept.find(input.guard).await,
             };
@@ -203,11 +204,6 @@ async fn go(run: &Run, guards: &Guards) -> Result<Way, Unproved> {
         again.judged(said)?;
     }
     Ok(Way::Same { verdicts: again.proved(), excused: again.excused() })
-}
-
-fn hosted<'a>(input: &Input<'_>, guards: &'a [HostedGuard]) -> Option<&'a HostedGuard> {
-    let wanted = |it: &&HostedGuard| it.loaded.component() == input.guard.component && it.loaded.settings() == input.guard.settings;
-    guards.iter().filter(wanted).max_by_key(|it| it.name == input.guard.name)
 }
 
 impl Seen {
