@@ -192,6 +192,7 @@ fn bodies() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (beside(r#""approvers":[""]"#), "approvers[0]", "a principal's id, team:NAME or role:NAME"),
         (beside(r#""approvers":["team:"]"#), "approvers[0]", "a principal's id, team:NAME or role:NAME"),
         (beside(r#""approvers":["  "]"#), "approvers[0]", "a principal's id, team:NAME or role:NAME"),
+        (beside(r#""approvers":["ada","tem:risk"]"#), "approvers[1]", "did you mean \"team:risk\"?"),
         (beside(r#""approvers":["role:boss"]"#), "approvers[0]", "there is no role \"boss\": write user, approver or admin"),
         // Words that are none.
         (

@@ -5,6 +5,7 @@ use crate::store::Of;
 use crate::terminal::{Look, line, moment, print, print_json, table, tell};
 use aegis_core::{Approver, Code, Principal, PrincipalRole};
 use aegis_server::auth::{new_key, new_ledger_key};
+use aegis_server::config::check_approver;
 use aegis_server::{now, rfc3339};
 use aegis_store::{CommitError, Key, LedgerKey};
 use clap::{Args, Subcommand};
@@ -160,10 +161,9 @@ fn create(path: &Path) -> std::io::Result<File> {
 
 /// A list of approvers has to be able to name it.
 fn principal(text: &str) -> Result<String, String> {
-    match text.parse() {
-        Ok(Approver::Principal(id)) => Ok(id),
-        Ok(_) => Err("in a list of approvers this would name a team or a role: write another name".into()),
-        Err(error) => Err(error.to_string()),
+    match check_approver(text)? {
+        Approver::Principal(id) => Ok(id),
+        _ => Err("in a list of approvers this would name a team or a role: write another name".into()),
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_principal_is_one_that_lists_of_approvers_can_name() {
         assert_eq!(principal("alice"), Ok("alice".into()));
-        for wrong in ["", " ", "team:risk", "role:admin", "role:boss", "a\nb"] {
+        for wrong in ["", " ", "team:risk", "role:admin", "role:boss", "teams:risk", "a\nb"] {
             assert!(principal(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(team("risk"), Ok("risk".into()));

@@ -5,6 +5,7 @@ use super::read::{Asked, Body, Caller, InPath, NoQuery, RequestKey, page};
 use super::view::{RunView, UnreadableView, is_unfinished};
 use super::{ApiError, Shared};
 use crate::app::{LONGEST_WAIT, NewDecision, NewRun};
+use crate::config::check_approver;
 use aegis_core::{ApprovalId, Approver, Choice, Digest, Message, Place, Request, Rewrite, Role, Run, Status, Strict, Tool};
 use aegis_store::RunFilter;
 use axum::Json;
@@ -74,6 +75,7 @@ impl SubmitBody {
             it if it.messages.len() > MESSAGES => wrong("messages", format!("{} messages: at most {MESSAGES}", it.messages.len())),
             it if it.tools.len() > TOOLS => wrong("tools", format!("{} tools: at most {TOOLS}", it.tools.len())),
             it if it.approvers.len() > APPROVERS => wrong("approvers", format!("{} approvers: at most {APPROVERS}", it.approvers.len())),
+            it if let Some((index, why)) = nobody(&it.approvers) => wrong(&format!("approvers[{index}]"), why),
             it if it.metadata.len() > METADATA => wrong("metadata", format!("{} entries: at most {METADATA}", it.metadata.len())),
             it if !it.metadata.iter().all(fits) => {
                 wrong("metadata", format!("names have 1 to {METADATA_KEY} bytes, values at most {METADATA_VALUE}"))
@@ -84,6 +86,11 @@ impl SubmitBody {
             }
         }
     }
+}
+
+/// The first one that nobody is found by, and why.
+fn nobody(approvers: &[Approver]) -> Option<(usize, String)> {
+    approvers.iter().enumerate().find_map(|(index, it)| Some((index, check_approver(&it.to_string()).err()?)))
 }
 
 /// Only an assistant may say nothing in words: it may call tools.

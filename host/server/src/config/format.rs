@@ -1,7 +1,7 @@
 //! Texts that mean something: each format has a schema, which names it, and a check, which says what to write instead.
 
-use super::mistake::one_of;
-use aegis_core::{Approver, Code, Digest};
+use super::mistake::{closest, one_of};
+use aegis_core::{Approver, ApproverError, Code, Digest};
 use bytesize::ByteSize;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ formats! {{
     duration check_duration;
     size |text| text.parse::<ByteSize>().map(drop).map_err(|_| wrong(text, "a size", "64KiB or 1MiB"));
     sha256 |text| text.parse::<Digest>().map(drop).map_err(|_| wrong(text, "a SHA-256", "the 64 hex digits that `sha256sum FILE` prints"));
-    approver |text| text.parse::<Approver>().map(drop).map_err(|error| (Code::CFG_INVALID, format!("{text:?}: {error}")));
+    approver |text| check_approver(text).map(drop).map_err(|why| (Code::CFG_INVALID, format!("{text:?}: {why}")));
     address |text| text.parse::<SocketAddr>().map(drop).map_err(|_| wrong(text, "an IP address with a port", "127.0.0.1:8000 or [::1]:8000"));
     host |text| if is_host(text) { Ok(()) } else { Err(wrong(text, "a host name without scheme and port", "aegis.example.com")) };
     origin check_origin;
@@ -50,6 +50,21 @@ formats! {{
 fn wrong(text: &str, what: &str, example: &str) -> Wrong {
     let short: String = text.chars().take(80).collect();
     (Code::CFG_INVALID, format!("{short:?} is not {what}: write for example {example}"))
+}
+
+/// Reads an entry of a list of approvers as a person writes it. Unlike the core, which takes every text without a kind before it for a
+/// principal's id, this refuses one that begins almost like a kind (`teams:risk`, `Team:risk`): nobody would be found by it.
+///
+/// # Errors
+/// What to write instead.
+pub fn check_approver(text: &str) -> Result<Approver, String> {
+    match (text.parse().map_err(|error: ApproverError| error.to_string())?, text.split_once(':')) {
+        (Approver::Principal(_), Some((kind, name))) => match closest(kind, &["team", "role"]) {
+            Some(meant) => Err(format!("did you mean {:?}? A principal's id cannot begin like that", format!("{meant}:{name}"))),
+            None => Ok(Approver::Principal(text.into())),
+        },
+        (approver, _) => Ok(approver),
+    }
 }
 
 /// A hundred years: beyond them sums of milliseconds stop making sense.

@@ -122,7 +122,7 @@ pub(super) fn one_of(words: &[&str]) -> String {
 }
 
 /// The one that a slip of the finger turns into `word`.
-fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |it: &str| strsim::damerau_levenshtein(&plain(word), &plain(it));
     let near = known.iter().map(|it| (distance(it), *it)).min()?;
     (word.len() <= 64 && near.0 <= (near.1.chars().count() / 3).max(1)).then_some(near.1)

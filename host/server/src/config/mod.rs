@@ -14,6 +14,7 @@ mod tests;
 mod tree;
 mod written;
 
+pub use format::check_approver;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use schema::schema;
 

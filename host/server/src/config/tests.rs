@@ -162,6 +162,10 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
             "approval: {approvers: [\"role:boss\"]}",
             "aegis.yaml:1:24: \"role:boss\": there is no role \"boss\": write user, approver or admin",
         ),
+        (
+            "approval: {approvers: [\"Teams:risk\", \"urn:x:y\"]}",
+            "aegis.yaml:1:24: \"Teams:risk\": did you mean \"team:risk\"? A principal's id cannot begin like that",
+        ),
         ("approval: {required: 0}", "aegis.yaml:1:22: 0 is not possible here: write a whole number from 1 to 1000"),
         ("approval: {self_approval: no}", "aegis.yaml:1:27: expected true or false, and this is text: write true or false"),
         ("routes: {r: {}}", "aegis.yaml:1:13: the route \"r\" needs a provider"),
