@@ -6,6 +6,7 @@ use super::lines::Row;
 use crate::StoreError;
 use aegis_core::Link;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -121,14 +122,17 @@ impl Drop for Writer {
 }
 
 fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transactions: &AtomicU64) {
-    let (mut alone, mut row) = (None, Row::new());
-    while let Some(mut jobs) = next(waiting, &mut alone) {
-        if let Some(work) = alone.take_if(|_| jobs.is_empty()) {
-            // A panic drops the sender of the answer, which says so.
-            drop(catch_unwind(AssertUnwindSafe(|| work(&db))));
-            continue;
-        }
-        let durable = transact(&mut db, &mut row, &link, &mut jobs).map(|next| link = next);
+    let (mut queue, mut row) = (Queue { waiting, alone: None }, Row::new());
+    while let Some(first) = queue.first() {
+        let mut jobs = match first {
+            Task::Shared(job) => vec![job],
+            Task::Alone(work) => {
+                // A panic drops the sender of the answer, which says so.
+                drop(catch_unwind(AssertUnwindSafe(|| work(&db))));
+                continue;
+            }
+        };
+        let durable = transact(&mut db, &mut row, &link, &mut jobs, &mut queue).map(|next| link = next);
         match &durable {
             Ok(()) => drop(transactions.fetch_add(1, Ordering::Relaxed)),
             Err(error) => tracing::error!(%error, lost = jobs.len(), "the store could not commit"),
@@ -137,29 +141,63 @@ fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transacti
     }
 }
 
-/// The jobs that can share a transaction, or none when what is left in `alone` comes first. `None` when nobody will ask any more.
-fn next(waiting: &Receiver<Task>, alone: &mut Option<Alone>) -> Option<Vec<Box<dyn Job>>> {
-    let mut jobs = vec![];
-    while alone.is_none() && jobs.len() < BATCH {
-        let task = if jobs.is_empty() { Some(waiting.recv().ok()?) } else { waiting.try_recv().ok() };
-        match task {
-            Some(Task::Shared(job)) => jobs.push(job),
-            Some(Task::Alone(work)) => *alone = Some(work),
-            None => break,
-        }
-    }
-    Some(jobs)
+/// What waits to be done.
+struct Queue<'a> {
+    waiting: &'a Receiver<Task>,
+    /// Came while a transaction was being made, and ends the taking of jobs for it: nobody waits longer than those who came later.
+    alone: Option<Alone>,
 }
 
-/// Commits all jobs that succeed, and returns the link that follows; or none, when the transaction itself fails.
-fn transact(db: &mut Connection, row: &mut Row, link: &Link, jobs: &mut [Box<dyn Job>]) -> Result<Link, StoreError> {
+impl Queue<'_> {
+    /// Waits for it. `None` when nobody will ask any more.
+    fn first(&mut self) -> Option<Task> {
+        self.alone.take().map(Task::Alone).or_else(|| self.waiting.recv().ok())
+    }
+
+    /// Another job for the same transaction, if one waits by now.
+    fn more(&mut self) -> Option<Box<dyn Job>> {
+        match self.alone.is_none().then(|| self.waiting.try_recv().ok())?? {
+            Task::Shared(job) => Some(job),
+            Task::Alone(work) => {
+                self.alone = Some(work);
+                None
+            }
+        }
+    }
+}
+
+/// Commits all jobs that succeed, those that come while the first of them run among them, and returns the link that follows; or none, when the
+/// transaction itself fails.
+fn transact(
+    db: &mut Connection,
+    row: &mut Row,
+    link: &Link,
+    jobs: &mut Vec<Box<dyn Job>>,
+    queue: &mut Queue<'_>,
+) -> Result<Link, StoreError> {
     let mut batch = Batch::begin(db, row, link)?;
-    if jobs.iter_mut().try_for_each(|job| job.run(&mut batch).and_then(|()| batch.put_if_full())).is_err() {
+    if run_all(&mut batch, jobs, queue).is_err() {
         drop(batch);
         batch = Batch::begin(db, row, link)?;
         jobs.iter_mut().try_for_each(|job| batch.alone(job).and_then(|()| batch.put_if_full()))?;
     }
     batch.commit()
+}
+
+fn run_all(batch: &mut Batch<'_>, jobs: &mut Vec<Box<dyn Job>>, queue: &mut Queue<'_>) -> Result<(), StoreError> {
+    let mut done = 0;
+    loop {
+        for job in &mut jobs[done..] {
+            job.run(batch)?;
+            batch.put_if_full()?;
+        }
+        done = jobs.len();
+        let more = iter::from_fn(|| queue.more());
+        jobs.extend(more.take(BATCH - done));
+        if jobs.len() == done {
+            return Ok(());
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
