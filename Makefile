@@ -43,6 +43,7 @@ bench: setup               ## build the release, measure it; the tables of docs/
 	target/release/runs
 	target/release/scans
 	target/release/stores
+	target/release/hosts
 
 examples: build            ## run every example against the real binary
 	for example in examples/*/run.sh; do bash "$$example" || exit 1; done

@@ -80,12 +80,12 @@ impl Found {
     }
 }
 
-/// Asks over so many connections at once.
+/// Asks over so many connections at once, which the servers share evenly.
 ///
 /// # Errors
 /// The server closed a connection, or said something that is no HTTP.
-pub async fn load(server: SocketAddr, connections: usize, ask: &Ask, enough: Enough) -> Result<Found> {
-    let mut open = try_join_all((0..connections).map(|_| Connection::open(server))).await?;
+pub async fn load(servers: &[SocketAddr], connections: usize, ask: &Ask, enough: Enough) -> Result<Found> {
+    let mut open = try_join_all(servers.iter().cycle().take(connections).map(|it| Connection::open(*it))).await?;
     let found = RefCell::new(Found::default());
     let begun = Instant::now();
     try_join_all(open.iter_mut().map(|it| it.work(ask, begun, enough, &found))).await?;
@@ -251,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn right_answers_are_counted_and_their_runs_are_kept() {
         let server = says_always("HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{\"run_id\":\"r\",\"status\":\"completed\"}").await;
-        let found = load(server, 1, &ask(), ONCE).await.unwrap();
+        let found = load(&[server], 1, &ask(), ONCE).await.unwrap();
         assert_eq!((found.answers, found.wrong, found.runs.len(), &*found.runs[0]), (10, 0, 10, "r"));
         assert!(found.per_second() > 0.0 && found.quantile(0.5) <= found.quantile(0.99), "{found:?}");
     }
@@ -262,7 +262,7 @@ mod tests {
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 35\r\n\r\n{\"run_id\":\"r\",\"status\":\"completed\"}",
             "HTTP/1.1 200 OK\r\ncontent-length: 33\r\n\r\n{\"run_id\":\"r\",\"status\":\"blocked\"}",
         ] {
-            let found = load(says_always(answer).await, 2, &ask(), ONCE).await.unwrap();
+            let found = load(&[says_always(answer).await], 2, &ask(), ONCE).await.unwrap();
             assert!(found.answers == 10 && found.wrong == 10 && found.runs.is_empty(), "{found:?}");
         }
     }
@@ -271,12 +271,12 @@ mod tests {
     async fn each_run_is_approved_once_and_then_it_ends() {
         let server = says_always("HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"status\":\"completed\"}").await;
         let runs = Ask::Approve(RefCell::new(vec!["a".into(), "b".into(), "c".into()]));
-        let found = load(server, 2, &runs, ONCE).await.unwrap();
+        let found = load(&[server], 2, &runs, ONCE).await.unwrap();
         assert_eq!((found.answers, found.wrong), (3, 0));
     }
 
     #[tokio::test]
     async fn what_is_no_http_is_an_error() {
-        assert!(load(says_always("good day\r\n\r\n").await, 1, &ask(), ONCE).await.is_err());
+        assert!(load(&[says_always("good day\r\n\r\n").await], 1, &ask(), ONCE).await.is_err());
     }
 }

@@ -35,6 +35,14 @@ impl Build {
     /// # Errors
     /// It ended, with what it said, or was not ready within a minute.
     pub fn start(&self, folder: &Path) -> Result<Server> {
+        self.spawn(with_file(Command::new(&self.binary), folder), folder, &["--no-auth"], None)
+    }
+
+    /// The same with its data where the configuration says, and not in `folder`.
+    ///
+    /// # Errors
+    /// As [`Build::start`].
+    pub fn start_as_configured(&self, folder: &Path) -> Result<Server> {
         self.spawn(Command::new(&self.binary), folder, &["--no-auth"], None)
     }
 
@@ -45,7 +53,7 @@ impl Build {
     pub fn start_with_keys(&self, folder: &Path) -> Result<Server> {
         let mut command = Command::new(&self.binary);
         command.env("AEGIS__AUTH__TYPE", "api_key");
-        self.spawn(command, folder, &[], None)
+        self.spawn(with_file(command, folder), folder, &[], None)
     }
 
     /// The same under `strace`, which counts how often it asks the disk to be done, and lets every other call pass unwatched.
@@ -57,7 +65,7 @@ impl Build {
         let mut command = Command::new("strace");
         command.args(["-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync,sync_file_range,msync", "-o"]);
         command.arg(&trace).arg(&self.binary);
-        self.spawn(command, folder, &["--no-auth"], Some(trace))
+        self.spawn(with_file(command, folder), folder, &["--no-auth"], Some(trace))
     }
 
     fn spawn(&self, mut command: Command, folder: &Path, more: &[&str], trace: Option<PathBuf>) -> Result<Server> {
@@ -65,7 +73,7 @@ impl Build {
         let log = folder.join("log");
         let file = std::fs::File::create(&log)?;
         command.arg("serve").args(more).arg("--config").arg(&self.config).arg("--listen").arg(address.to_string());
-        command.env("AEGIS__PERSISTENCE__PATH", folder.join("aegis.db")).env("AEGIS__SERVER__CACHE_DIR", folder.join("cache"));
+        command.env("AEGIS__SERVER__CACHE_DIR", folder.join("cache"));
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let begun = Instant::now();
         let mut child = command.spawn()?;
@@ -78,6 +86,11 @@ impl Build {
         }
         Ok(server)
     }
+}
+
+fn with_file(mut command: Command, folder: &Path) -> Command {
+    command.env("AEGIS__PERSISTENCE__PATH", folder.join("aegis.db"));
+    command
 }
 
 fn ready(child: &mut Child, address: SocketAddr, begun: Instant) -> Result<Duration> {

@@ -18,23 +18,39 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     folder: PathBuf,
     port: u16,
+    options: &'static [&'static str],
     postmaster: Option<Child>,
     /// Waits for the end of its input, which comes with the end of this process at the latest; then it ends the server and removes the folder.
     watch: Child,
     databases: AtomicU32,
 }
 
+/// Whether there is a Postgres to start.
+pub fn is_installed() -> bool {
+    Command::new(program("initdb")).arg("--version").output().is_ok()
+}
+
 impl Server {
-    /// Makes a new one and starts it. Its user `postgres` needs no password.
+    /// Makes a new one and starts it. Its user `postgres` needs no password. It never waits for the disk: processes are killed here, and never the
+    /// machine, so what they wrote is there, whether the disk has it or not.
     pub fn start() -> Server {
-        let folder = tempfile::Builder::new().prefix("aegis-postgres").tempdir().expect("a temporary folder").keep();
+        Server::make(&std::env::temp_dir(), &["-c", "fsync=off"])
+    }
+
+    /// One that is as durable as in production, below this folder: for measuring.
+    pub fn start_durable(below: &Path) -> Server {
+        Server::make(below, &[])
+    }
+
+    fn make(below: &Path, options: &'static [&'static str]) -> Server {
+        let folder = tempfile::Builder::new().prefix("aegis-postgres").tempdir_in(below).expect("a temporary folder").keep();
         hand_over(&folder);
         let mut init = as_user("initdb");
         init.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]).arg(folder.join("data"));
         let made = init.current_dir("/").output().expect("initdb starts");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let watch = watch(&folder);
-        let mut server = Server { folder, port: free_port(), postmaster: None, watch, databases: AtomicU32::new(0) };
+        let mut server = Server { folder, port: free_port(), options, postmaster: None, watch, databases: AtomicU32::new(0) };
         server.start_again();
         server
     }
@@ -70,6 +86,12 @@ impl Server {
         String::from_utf8(said.stdout).expect("text").trim_end().into()
     }
 
+    /// All of its processes, those of its connections among them.
+    pub fn processes(&self) -> Vec<u32> {
+        let pid = self.postmaster.as_ref().expect("it runs").id();
+        [pid].into_iter().chain(children(pid)).collect()
+    }
+
     /// Ends every connection but the one that does it.
     pub fn cut_connections(&self) {
         let sql =
@@ -89,8 +111,7 @@ impl Server {
 
     /// Holds it still, with every connection open, or lets it go on.
     pub fn pause(&self, paused: bool) {
-        let pid = self.postmaster.as_ref().expect("it runs").id();
-        for pid in children(pid).into_iter().chain([pid]) {
+        for pid in self.processes().into_iter().rev() {
             signal(if paused { "STOP" } else { "CONT" }, pid);
         }
     }
@@ -125,8 +146,7 @@ impl Server {
             .arg(&self.folder)
             .args(["-h", "127.0.0.1", "-p"])
             .arg(self.port.to_string());
-        // Processes are killed here, and never the machine: what they wrote is there, whether the disk has it or not.
-        postmaster.args(["-c", "fsync=off", "-c", "max_connections=200"]);
+        postmaster.args(self.options).args(["-c", "max_connections=200"]);
         postmaster.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         postmaster
     }

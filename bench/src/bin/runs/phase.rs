@@ -52,7 +52,7 @@ impl Phase {
     /// An answer was not what it should be: then the figures are worth nothing.
     pub(crate) async fn run(self, server: SocketAddr, connections: usize, enough: Enough, paused: &mut Vec<String>) -> Result<Found> {
         let ask = self.ask(paused);
-        let mut found = load(server, connections, &ask, enough).await?;
+        let mut found = load(&[server], connections, &ask, enough).await?;
         match (self, ask) {
             (Phase::Paused, _) => paused.append(&mut found.runs),
             (Phase::Approved, Ask::Approve(left)) => *paused = left.into_inner(),

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 /// Commits in a round; on a busy machine a round alone says little.
-const COMMITS: u64 = 20_000;
+const COMMITS: u64 = 60_000;
 const ROUNDS: u64 = 11;
 const AT_ONCE: usize = 256;
 const LINES: u64 = 1_000_000;

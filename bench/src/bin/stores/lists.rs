@@ -73,7 +73,7 @@ async fn over_http(bench: &mut Bench, folder: &Path, what: &str) -> Result<()> {
     for (who, key) in keys {
         bench.begin(format!("listing over HTTP what {who} may decide"), 1);
         let enough = Enough { time: Duration::from_secs(30), answers: TIMES };
-        let found = load(server.address, 1, &Ask::Get { path: "/v1/approvals", key }, enough).await?;
+        let found = load(&[server.address], 1, &Ask::Get { path: "/v1/approvals", key }, enough).await?;
         if found.wrong > 0 {
             return Err(Error::other(format!("{} of {} lists were refused", found.wrong, found.answers)));
         }
