@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const MADE: [&str; 8] = ["target", "node_modules", "__pycache__", ".aegis", ".venv", ".zig-cache", "zig-out", "nimcache"];
 
 fn main() {
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk").canonicalize().expect("sdk/ stands beside host/");
+    let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where we are");
+    let sdk = Path::new(&here).join("../../sdk").canonicalize().expect("sdk/ stands beside host/");
     let mut files = Vec::new();
     walk(&sdk, &mut files);
     files.sort();
