@@ -3,5 +3,6 @@
 pub mod load;
 pub mod machine;
 pub mod meter;
+pub mod place;
 pub mod server;
 pub mod table;

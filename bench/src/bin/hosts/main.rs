@@ -3,15 +3,14 @@
 mod setup;
 
 use aegis_bench::load::{Ask, Enough, load};
-use aegis_bench::machine;
 use aegis_bench::meter::Used;
+use aegis_bench::place::{Place, Subject, ended};
 use aegis_bench::table::{Table, spread};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use setup::{Other, Place, Setup};
+use setup::{Other, Running, Setup};
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,12 +21,8 @@ const WARM_UP: usize = 500;
 /// Measures the release binary beside this one on SQLite and on a Postgres of its own, and prints a table in Markdown.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The server's binary; the one beside this program when left out
-    #[arg(long, value_name = "F")]
-    binary: Option<PathBuf>,
-    /// Its configuration, with the routes of bench/aegis.yaml; where it keeps runs is not taken from there
-    #[arg(long, value_name = "F", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/aegis.yaml"))]
-    config: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// How often everything is measured; the table shows the median, the least and the greatest
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
@@ -58,17 +53,11 @@ struct Figures {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match measure(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(measure(Arguments::parse()).await)
 }
 
 async fn measure(arguments: Arguments) -> Result<()> {
-    let place = Place::new(arguments.binary.clone(), &arguments.config)?;
+    let place = Place::new(&arguments.subject)?;
     let other = arguments.other.zip(arguments.pid).map(|(address, pid)| Other { address, pid });
     let hosts = if aegis_postgres::is_installed() { &HOSTS[..] } else { &[] };
     if hosts.is_empty() {
@@ -87,14 +76,14 @@ async fn measure(arguments: Arguments) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    println!("Measured on {}; {} rounds: median (least–greatest).\n", machine::describe(place.folder()), arguments.rounds);
+    println!("Measured on {}; {} rounds: median (least–greatest).\n", place.describe(), arguments.rounds);
     println!("{}", table(&ways, &arguments.connections, &rows));
     Ok(())
 }
 
 /// One round of one way, for each number of connections.
 async fn each(place: &Place, way: &Setup, arguments: &Arguments, bar: &ProgressBar) -> Result<Vec<Figures>> {
-    let running = place.start(way)?;
+    let running = Running::start(place, way)?;
     let addresses = running.addresses();
     let ask = Ask::Create { route: "default", text: setup::MESSAGE.into(), status: "completed" };
     load(&addresses, 8, &ask, Enough { time: Duration::from_secs(10), answers: WARM_UP }).await?;

@@ -1,9 +1,9 @@
 //! What the load is put on: hosts, and what they keep their runs in.
 
+use aegis_bench::place::Place;
 use aegis_bench::server::{Build, Server};
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, Result};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Two hundred bytes, as people write them.
@@ -38,20 +38,12 @@ impl Setup {
     }
 }
 
-/// Where everything is, and where it is put.
-pub(crate) struct Place {
-    binary: PathBuf,
-    /// The configuration as it is written down.
-    config: String,
-    folder: PathBuf,
-}
-
 /// All that a row needs; it ends with this. The hosts go first.
 pub(crate) struct Running {
     hosts: Vec<Server>,
     other: Option<(SocketAddr, u32)>,
     postgres: Option<(aegis_postgres::Server, String)>,
-    _folders: Vec<TempDir>,
+    folders: Vec<TempDir>,
 }
 
 /// So far.
@@ -61,60 +53,40 @@ pub(crate) struct Counters {
     pub(crate) wal: f64,
 }
 
-impl Place {
-    pub(crate) fn new(binary: Option<PathBuf>, config: &Path) -> Result<Place> {
-        let here = std::env::current_exe()?;
-        let folder = here.parent().ok_or_else(|| Error::other("this program is in no folder"))?.to_path_buf();
-        let binary = binary.unwrap_or_else(|| folder.join("aegis"));
-        let missing = |_| Error::new(ErrorKind::NotFound, format!("there is no {}: say `make bench`", binary.display()));
-        Ok(Place { binary: binary.canonicalize().map_err(missing)?, config: std::fs::read_to_string(config)?, folder })
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub(crate) fn start(&self, setup: &Setup) -> Result<Running> {
-        let (hosts, postgres) = match setup {
-            Setup::Other(Other { address, pid }) => {
-                return Ok(Running { hosts: vec![], other: Some((*address, *pid)), postgres: None, _folders: vec![] });
-            }
-            Setup::Sqlite => (1, None),
+impl Running {
+    pub(crate) fn start(place: &Place, setup: &Setup) -> Result<Running> {
+        let mut running = Running { hosts: vec![], other: None, postgres: None, folders: vec![] };
+        let hosts = match setup {
+            Setup::Sqlite => 1,
             Setup::Postgres(hosts) => {
-                let server = aegis_postgres::Server::start_durable(&self.folder);
+                let server = aegis_postgres::Server::start_durable(place.below());
                 let url = server.database();
-                (*hosts, Some((server, url)))
+                running.postgres = Some((server, url));
+                *hosts
+            }
+            Setup::Other(Other { address, pid }) => {
+                running.other = Some((*address, *pid));
+                0
             }
         };
-        let mut running = Running { hosts: vec![], other: None, postgres, _folders: vec![] };
+        let written = std::fs::read_to_string(&place.build.config)?;
         for _ in 0..hosts {
-            let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&self.folder)?;
-            let config = folder.path().join("aegis.yaml");
-            let build = Build { binary: self.binary.clone(), config: config.clone() };
-            let started = if let Some((_, url)) = &running.postgres {
-                std::fs::write(folder.path().join("database"), url)?;
-                std::fs::write(&config, self.config_on_postgres()?)?;
-                build.start_as_configured(folder.path())?
-            } else {
-                std::fs::write(&config, &self.config)?;
-                build.start(folder.path())?
+            let folder = place.folder()?;
+            let host = match &running.postgres {
+                None => place.build.start(folder.path())?,
+                Some((_, url)) => {
+                    let config = folder.path().join("aegis.yaml");
+                    std::fs::write(folder.path().join("database"), url)?;
+                    std::fs::write(&config, on_postgres(&written)?)?;
+                    Build { config, ..place.build.clone() }.start_as_configured(folder.path())?
+                }
             };
-            running.hosts.push(started);
-            running._folders.push(folder);
+            running.hosts.push(host);
+            running.folders.push(folder);
         }
         Ok(running)
     }
 
-    fn config_on_postgres(&self) -> Result<String> {
-        let sqlite = "persistence: {type: sqlite, path: aegis.db}";
-        if !self.config.contains(sqlite) {
-            return Err(Error::other(format!("the configuration has no line {sqlite:?}")));
-        }
-        Ok(self.config.replace(sqlite, "persistence: {type: postgres, url: secret://file/database}"))
-    }
-}
-
-impl Running {
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.hosts.iter().map(|it| it.address).chain(self.other.map(|it| it.0)).collect()
     }
@@ -138,4 +110,12 @@ impl Running {
         let number = |text: &str| text.parse().map_err(Error::other);
         Ok(Counters { transactions: number(transactions)?, wal: number(wal)? })
     }
+}
+
+fn on_postgres(config: &str) -> Result<String> {
+    let sqlite = "persistence: {type: sqlite, path: aegis.db}";
+    if !config.contains(sqlite) {
+        return Err(Error::other(format!("the configuration has no line {sqlite:?}")));
+    }
+    Ok(config.replace(sqlite, "persistence: {type: postgres, url: secret://file/database}"))
 }

@@ -81,8 +81,8 @@ fn resumes(rounds: &[Vec<Figures>]) -> Table {
 
 /// One round, row by row.
 async fn measure(bench: &Bench, round: usize) -> Result<Vec<Figures>> {
-    let folder = bench.folder()?;
-    let server = bench.build.start(folder.path())?;
+    let folder = bench.place.folder()?;
+    let server = bench.place.build.start(folder.path())?;
     let (mut paused, mut figures) = (Vec::new(), Vec::new());
     warm_up(&server).await?;
     for (phase, connections) in rows() {
@@ -113,8 +113,8 @@ async fn warm_up(server: &Server) -> Result<()> {
 
 /// Fsyncs in a transaction, row by row; none where there is no `strace`.
 async fn count_syncs(bench: &Bench) -> Result<Option<Vec<f64>>> {
-    let folder = bench.folder()?;
-    let server = match bench.build.start_watched(folder.path()) {
+    let folder = bench.place.folder()?;
+    let server = match bench.place.build.start_watched(folder.path()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         started => started?,
     };

@@ -12,8 +12,8 @@ const PAUSED: [usize; 3] = [1_000, 10_000, 20_000];
 pub(crate) const STEPS: u64 = PAUSED.len() as u64 + 2;
 
 pub(crate) async fn table(bench: &Bench) -> Result<Table> {
-    let folder = bench.folder()?;
-    let server = bench.build.start(folder.path())?;
+    let folder = bench.place.folder()?;
+    let server = bench.place.build.start(folder.path())?;
     let mut table = Table::new(&["memory", "resident MiB", "of it its own MiB"]);
     let mut row = |what: String| {
         let (resident, own) = resident_mib(server.pid)?;

@@ -11,10 +11,10 @@ pub(crate) const STEPS: u64 = 2 * TIMES as u64;
 pub(crate) fn table(bench: &Bench) -> Result<Table> {
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        let folder = bench.folder()?;
+        let folder = bench.place.folder()?;
         for (name, found) in [("cold", &mut cold), ("warm", &mut warm)] {
             bench.step(format!("start, {name} cache"));
-            found.push(bench.build.start(folder.path())?.took.as_secs_f64() * 1e3);
+            found.push(bench.place.build.start(folder.path())?.took.as_secs_f64() * 1e3);
         }
     }
     let mut table = Table::new(&["start", "ms to ready"]);

@@ -13,13 +13,13 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     let count = PAUSED / bench.smaller;
     let mut found = vec![];
     for paused in [0, count] {
-        let folder = bench.folder()?;
+        let folder = bench.place.folder()?;
         bench.begin("making paused runs", paused);
         made::store(&folder.path().join("aegis.db"), paused, |_| Stand::Paused, &bench.bar).await?;
         bench.begin(format!("a server with {} of them", grouped(paused)), 1);
         // Once more with everything compiled, as a server that has been there for a while.
-        drop(bench.build.start(folder.path())?);
-        let server = bench.build.start(folder.path())?;
+        drop(bench.place.build.start(folder.path())?);
+        let server = bench.place.build.start(folder.path())?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         found.push(resident_mib(server.pid)?);
     }

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 256;
 const LINES: u64 = 1_000_000;
 
 pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
-    let folder = bench.folder()?;
+    let folder = bench.place.folder()?;
     bench.begin("commits with their entries and without", ROUNDS);
     let mut shares = vec![];
     for round in 0..ROUNDS {

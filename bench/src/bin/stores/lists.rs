@@ -19,7 +19,7 @@ const LIMIT: usize = 50;
 const TIMES: usize = 200;
 
 pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
-    let (folder, count) = (bench.folder()?, RUNS / bench.smaller);
+    let (folder, count) = (bench.place.folder()?, RUNS / bench.smaller);
     let file = folder.path().join("aegis.db");
     bench.begin("making runs", count);
     let begun = Instant::now();
@@ -69,7 +69,7 @@ async fn over_http(bench: &mut Bench, folder: &Path, what: &str) -> Result<()> {
     }
     drop(store);
     bench.begin("starting a server on it", 1);
-    let server = bench.build.start_with_keys(folder)?;
+    let server = bench.place.build.start_with_keys(folder)?;
     for (who, key) in keys {
         bench.begin(format!("listing over HTTP what {who} may decide"), 1);
         let enough = Enough { time: Duration::from_secs(30), answers: TIMES };

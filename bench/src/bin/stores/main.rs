@@ -7,15 +7,12 @@ mod lists;
 mod made;
 mod recovery;
 
-use aegis_bench::machine;
-use aegis_bench::server::Build;
+use aegis_bench::place::{Place, Subject, ended};
 use aegis_bench::table::Table;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{Error, ErrorKind, Result};
-use std::path::PathBuf;
+use std::io::Result;
 use std::process::ExitCode;
-use tempfile::TempDir;
 
 /// The same as the real binary's.
 #[global_allocator]
@@ -24,12 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures the store and the release binary beside this program, and prints a table in Markdown.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The server's binary; the one beside this program when left out
-    #[arg(long, value_name = "F")]
-    binary: Option<PathBuf>,
-    /// Its configuration, with the routes of bench/aegis.yaml
-    #[arg(long, value_name = "F", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/aegis.yaml"))]
-    config: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
     /// All numbers of runs and lines, divided by this; the figures to reach are for 1
     #[arg(long, value_name = "N", default_value_t = 1)]
     smaller: u64,
@@ -40,8 +33,7 @@ struct Arguments {
 
 /// What every figure needs.
 struct Bench {
-    build: Build,
-    place: PathBuf,
+    place: Place,
     smaller: u64,
     bar: ProgressBar,
     table: Table,
@@ -49,13 +41,7 @@ struct Bench {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(measure(Arguments::parse()).await)
 }
 
 async fn measure(arguments: Arguments) -> Result<()> {
@@ -74,26 +60,16 @@ async fn measure(arguments: Arguments) -> Result<()> {
         recovery::measure(&mut bench).await?;
     }
     bench.bar.finish_and_clear();
-    println!("Measured on {}.\n\n{}", machine::describe(&bench.place), bench.table);
+    println!("Measured on {}.\n\n{}", bench.place.describe(), bench.table);
     Ok(())
 }
 
 impl Bench {
     fn new(arguments: &Arguments) -> Result<Bench> {
-        let here = std::env::current_exe()?;
-        let place = here.parent().ok_or_else(|| Error::other("this program is in no folder"))?.to_path_buf();
-        let binary = arguments.binary.clone().unwrap_or_else(|| place.join("aegis"));
-        let missing = |_| Error::new(ErrorKind::NotFound, format!("there is no {}: say `make bench`", binary.display()));
-        let build = Build { binary: binary.canonicalize().map_err(missing)?, config: arguments.config.canonicalize()? };
         let bar = ProgressBar::new(1);
         bar.set_style(ProgressStyle::with_template("{wide_bar} {msg} {pos}/{len} {elapsed}").expect("a template of known fields"));
         let table = Table::new(&["of a store", "measured", "to reach"]);
-        Ok(Bench { build, place, smaller: arguments.smaller.max(1), bar, table })
-    }
-
-    /// A new folder beside the build, on whatever disk that is: in memory, as `/tmp` often is, there would be no disk to wait for.
-    fn folder(&self) -> Result<TempDir> {
-        tempfile::Builder::new().prefix("bench-").tempdir_in(&self.place)
+        Ok(Bench { place: Place::new(&arguments.subject)?, smaller: arguments.smaller.max(1), bar, table })
     }
 
     /// What is going on now, in so many steps.

@@ -12,15 +12,15 @@ const UNFINISHED: u64 = 10_000;
 const AT_MOST: Duration = Duration::from_secs(120);
 
 pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
-    let (folder, count) = (bench.folder()?, UNFINISHED / bench.smaller);
+    let (folder, count) = (bench.place.folder()?, UNFINISHED / bench.smaller);
     let file = folder.path().join("aegis.db");
     // Everything compiled, as for a server that was there before.
-    drop(bench.build.start(folder.path())?);
+    drop(bench.place.build.start(folder.path())?);
     bench.begin("making unfinished runs", count);
     made::store(&file, count, |_| Stand::Calling, &bench.bar).await?;
     bench.begin("a start that takes them up", 1);
     let begun = Instant::now();
-    let server = bench.build.start(folder.path())?;
+    let server = bench.place.build.start(folder.path())?;
     let ready = server.took.as_secs_f64();
     let store = Sqlite::open(&file, Access::Command).map_err(Error::other)?;
     while any(&store, Status::Running).await? || any(&store, Status::Pending).await? {
