@@ -1,5 +1,5 @@
-//! The test of the test: each breakage below, made in a copy of the core, has to be caught by the simulated world. Every copy
-//! is compiled once with a switch around each broken expression, so that sixty breakages cost one build.
+//! The test of the test: each breakage below, made in a copy of the core or of the rules by which hosts share a store, has to be caught by the
+//! simulated world. Every copy is compiled once with a switch around each broken expression, so that sixty breakages cost one build.
 
 #![expect(clippy::disallowed_methods, reason = "the core does no I/O, but this test writes copies of it")]
 
@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Worlds within which each breakage has to be caught.
 const WORLDS: &str = "4000";
+
+/// Where the worlds have told what hosts share: a store breaks there as it would in SQL.
+const HOSTS: &str = "tests/sim/world/hosts";
 
 /// In one file: where, with the expression in ⟦brackets⟧, and what stands there instead.
 type Change = (&'static str, &'static str, &'static str);
@@ -208,6 +211,15 @@ const BREAKAGES: &[(&str, &[Change])] = &[
     ("a U+0000 is written", &[("run/content", "_ if ⟦edit.text.contains('\\0')⟧", "false")]),
     ("a provider's long pause is waited for", &[("plan", "⟦(pause <= self.longest)⟧.then_some", "true")]),
     ("a provider's pause is ignored", &[("plan", "⟦retry_after.unwrap_or(0)⟧", "0")]),
+    ("a commit is not made again as it was", &[("run", "self.history[⟦earlier.map_or(0, |it| it + 1)⟧..]", "self.history.len() - 1")]),
+    ("a host without a seat writes", &[(HOSTS, "⟦self.taken.contains_key(&seat)⟧", "true")]),
+    ("leases are compared with the host's own clock", &[(HOSTS, "self.seats.bury(⟦self.seats.clock⟧)", "self.machine_of(host)")]),
+    ("hosts go by their own clocks", &[(HOSTS, "(it.measured, it.was_set) = (⟦it.skew + wrong⟧, false)", "wrong")]),
+    ("who has just come back takes others for dead", &[(HOSTS, "let steady = ⟦clock - it.since > LEASE⟧", "true")]),
+    ("the dead are forgotten before all was taken over", &[(HOSTS, "retain(|it| ⟦owners.contains(it)⟧)", "false")]),
+    ("what is handed to the host that drives it is not looked after", &[(HOSTS, "if ⟦told⟧ {", "told && !driven")]),
+    ("a claim whose answer was lost is forgotten", &[(HOSTS, "host.claim_in_doubt = ⟦lost && claimed > 0⟧", "false")]),
+    ("a first commit whose answer was lost is forgotten", &[(HOSTS, "⟦self.hosts[self.host].doubtful.insert(run)⟧;", "()")]),
 ];
 
 /// A change, found: the bytes of the expression, the number of its breakage, what stands there instead.
@@ -255,8 +267,9 @@ fn crate_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// In `src`, or in the simulation itself.
 fn source(file: &str) -> String {
-    format!("src/{file}.rs")
+    if file.starts_with("tests/") { format!("{file}.rs") } else { format!("src/{file}.rs") }
 }
 
 fn site(sources: &Sources, number: usize, change: &Change) -> Site {
@@ -300,15 +313,17 @@ fn build(copy: usize, numbers: &[usize], sources: &Sources) -> PathBuf {
     if !home.join("Cargo.lock").exists() {
         write(&home.join("Cargo.lock"), &read(root.join("Cargo.lock")));
     }
-    for folder in ["src", "src/run", "tests/sim"] {
+    for folder in ["src", "src/run", "tests/sim", "tests/sim/world"] {
         let entries = fs::read_dir(crate_dir().join(folder)).expect("a folder can be read").map(|it| it.expect("an entry can be read"));
         for file in entries.filter(|it| it.path().extension().is_some()) {
             let path = Path::new(folder).join(file.file_name());
             let named = path.with_extension("");
-            let named = named.strip_prefix("src").ok().and_then(|it| it.to_str()).unwrap_or_default();
+            let named = named.strip_prefix("src").unwrap_or(&named).to_str().unwrap_or_default();
             let text = match sources.get(named) {
                 Some(text) => with_switches(named, text, numbers, sources),
-                None => read(crate_dir().join(&path)) + if path.ends_with("src/lib.rs") { SWITCH } else { "" },
+                None => {
+                    read(crate_dir().join(&path)) + if path.ends_with("src/lib.rs") || path.ends_with("sim/main.rs") { SWITCH } else { "" }
+                }
             };
             write(&home.join(&name).join(path), &text);
         }

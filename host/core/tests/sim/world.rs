@@ -1,4 +1,6 @@
-//! One world: two runs, two drivers, a store with compare-and-set, people, a provider, and a clock that jumps.
+//! One world: two runs, up to three hosts, a store with compare-and-set, people, a provider, and clocks that jump.
+
+mod hosts;
 
 use crate::coverage::{Coverage, names};
 use crate::dice::Dice;
@@ -10,7 +12,8 @@ use aegis_core::{
     Mode, OnFailure, OnUnknown, Outcome, Phase, Place, Plan, Principal, ProviderFailure, Refused, Report, Request, Role, Ruling, Run,
     RunId, Stage, Status, Time, Unproved, Usage, Verdict, Want, replay,
 };
-use std::collections::BTreeMap;
+use hosts::{Host, MOST, Seats};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A run and what the world knows of it, in the hands of a driver or in the store.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ struct Held {
     asked: bool,
     /// Answers that were taken in, to be sent again.
     old: Vec<Event>,
+    /// The last commit, where it is not known whether the store has taken it.
+    unanswered: Option<Commit>,
 }
 
 struct Stored {
@@ -28,7 +33,12 @@ struct Stored {
     bytes: Vec<u8>,
     version: u64,
     entries: Vec<Entry>,
+    /// The seat from which it was committed or claimed last.
+    owner: u64,
 }
+
+/// The store did not take a commit: somebody else was faster, or its host has no seat any more.
+struct Late;
 
 /// A decision that was checked, and what it said.
 #[derive(Clone)]
@@ -47,8 +57,11 @@ struct Case {
     request: Request,
     creator: Principal,
     stored: Option<Stored>,
-    hands: [Option<Held>; 2],
+    /// One a host.
+    hands: [Option<Held>; MOST],
     calls: u32,
+    /// Attempts that were made.
+    attempts: BTreeSet<u32>,
     /// Decisions that were checked and not sent in at once.
     proofs: Vec<Proof>,
     released: Option<Message>,
@@ -57,7 +70,15 @@ struct Case {
 
 pub(crate) struct World {
     dice: Dice,
+    seats: Seats,
+    hosts: Vec<Host>,
+    /// Which of them acts, and what time it is to it.
+    host: usize,
     now: u64,
+    /// The process of the acting host ends.
+    down: bool,
+    /// Hosts also take up what nobody has handed to them.
+    strays: bool,
     salt: [u8; 32],
     cases: Vec<Case>,
     /// Digest to what it is of, and back.
@@ -78,11 +99,16 @@ enum Next {
 impl World {
     pub(crate) fn run(seed: u64) -> Coverage {
         let mut dice = Dice::new(seed);
-        let now = 1_000_000 + dice.roll(1_000);
+        let now = 10_000_000 + dice.roll(1_000);
         let mut world = World {
             salt: [dice.roll(255) as u8; 32],
-            dice,
+            seats: Seats::new(now),
+            hosts: (0..1 + dice.index(MOST)).map(|_| Host::new(&mut dice)).collect(),
+            host: 0,
             now,
+            down: false,
+            strays: dice.one_in(2),
+            dice,
             cases: vec![],
             digests: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -94,6 +120,7 @@ impl World {
             assert!(turn < 2_000, "a run does not end");
             world.calm = turn > 300;
             world.time_passes();
+            world.hearts_beat();
             let open: Vec<usize> = (0..world.cases.len()).filter(|it| world.cases[*it].is_open()).collect();
             if open.is_empty() {
                 break;
@@ -106,6 +133,7 @@ impl World {
     }
 
     fn begin(&mut self) {
+        self.all_join();
         let plan = plan(&mut self.dice);
         let request = request(&mut self.dice);
         let creator = self.dice.pick(&people()).clone();
@@ -120,6 +148,7 @@ impl World {
             }
             self.create(plan, request, creator);
         }
+        self.bury_if_down();
     }
 
     fn create(&mut self, plan: Plan, request: Request, creator: Principal) {
@@ -137,50 +166,70 @@ impl World {
         let (Ok(run), Ok(other)) = (made, other) else { return self.seen.hit("approvers out of reach") };
         assert_ne!(run.content(Stage::Ingress), other.content(Stage::Ingress), "whoever has no salt can guess a digest");
         let truth = Truth::new(&plan, &request, self.now);
-        let held = Held { run, truth, asked: false, old: vec![] };
-        let mut case =
-            Case { plan, request, creator, stored: None, hands: [None, None], calls: 0, proofs: vec![], released: None, poked: 0 };
-        self.compare(&case, &held);
-        case.hands[0] = self.commit_if_needed(&mut case, held);
-        self.cases.push(case);
-    }
-
-    fn time_passes(&mut self) {
-        self.now = match self.dice.roll(30) {
-            0 if !self.calm => {
-                self.seen.hit("time jumps back");
-                self.now - self.dice.roll(5_000)
-            }
-            1 => self.now + 2_000,
-            _ => self.now + self.dice.roll(100),
+        let held = Held { run, truth, asked: false, old: vec![], unanswered: None };
+        let mut case = Case {
+            plan,
+            request,
+            creator,
+            stored: None,
+            hands: [const { None }; MOST],
+            calls: 0,
+            attempts: BTreeSet::new(),
+            proofs: vec![],
+            released: None,
+            poked: 0,
         };
+        self.compare(&case, &held);
+        case.hands[self.host] = self.commit_if_needed(&mut case, held);
+        self.cases.push(case);
     }
 
     fn crash(&mut self, one_in: u64, name: &'static str) -> bool {
         let crash = !self.calm && self.dice.one_in(one_in);
         if crash {
             self.seen.hit(name);
+            self.down = true;
         }
         crash
     }
 
+    fn bury_if_down(&mut self) {
+        if std::mem::take(&mut self.down) {
+            self.die(self.host);
+        }
+    }
+
     fn turn(&mut self, index: usize) {
-        let hand = usize::from(self.dice.one_in(4));
+        let Some(host) = self.pick_host(index) else { return };
+        if self.dice.one_in(3) {
+            self.claim(None);
+        }
         // Taken out, so that the world and the case can be changed independently.
         let mut case = self.cases.swap_remove(index);
-        let held = case.hands[hand].take().or_else(|| self.take_up(&mut case));
-        if let Some(mut held) = held {
-            if self.crash(40, "crash before a step") {
-                drop(held);
-            } else if self.act(&mut case, &mut held) == Next::Keep && !self.crash(40, "crash after a step") {
-                case.hands[hand] = self.commit_if_needed(&mut case, held);
-            }
+        let held = case.hands[host].take().or_else(|| self.take_up(&mut case));
+        if let Some(held) = held.filter(|_| !self.crash(40, "crash before a step")) {
+            case.hands[host] = self.step(&mut case, held);
         }
         self.cases.push(case);
+        self.bury_if_down();
+        self.check_owners();
+    }
+
+    /// What the driver holds after it.
+    fn step(&mut self, case: &mut Case, mut held: Held) -> Option<Held> {
+        if let Some(commit) = held.unanswered.take() {
+            assert_eq!(held.run.commit_again(), commit, "what is tried again is what was tried");
+            return self.write(case, held, commit, true);
+        }
+        let goes_on = self.act(case, &mut held) == Next::Keep && !self.crash(40, "crash after a step");
+        if goes_on { self.commit_if_needed(case, held) } else { None }
     }
 
     /// A driver fetches a run. One in `Calling` it did not put there itself: the call may have been made.
     fn take_up(&mut self, case: &mut Case) -> Option<Held> {
+        if !self.takes(case) {
+            return None;
+        }
         let stored = case.stored.as_ref()?;
         let run = Run::decode(&stored.bytes).expect("what was committed can be read");
         assert_eq!(run, stored.held.run, "decode gives back what was encoded");
@@ -473,6 +522,7 @@ impl World {
         held.truth.all_judged(&case.plan, [Stage::Ingress, Stage::ToolResult], 0);
         case.calls += 1;
         assert!(case.calls <= case.plan.attempts, "{} calls of at most {}", case.calls, case.plan.attempts);
+        assert!(case.attempts.insert(attempt), "attempt {attempt} is made twice");
         held.asked = true;
         self.seen.hit("called");
     }
@@ -642,26 +692,69 @@ impl World {
         if self.crash(30, "crash before a commit") {
             return None;
         }
-        let Commit { checkpoint, entries, .. } = held.run.commit();
+        let commit = held.run.commit();
+        let Commit { checkpoint, entries, .. } = &commit;
         held.truth.version += 1;
-        assert_eq!(entries, held.run.history()[held.truth.committed..], "a commit carries what was not committed yet");
+        assert_eq!(entries, &held.run.history()[held.truth.committed..], "a commit carries what was not committed yet");
         held.truth.committed = held.truth.entries;
         assert_eq!((checkpoint.version, held.run.version()), (held.truth.version, held.truth.version), "each commit is one version");
         assert!(entries.iter().all(|it| it.version == checkpoint.version), "entries name the version that they are committed with");
-        self.check_checkpoint(case, &held, &checkpoint);
-        if checkpoint.version != case.stored.as_ref().map_or(0, |it| it.version) + 1 {
-            self.seen.hit("conflict");
+        self.check_checkpoint(case, &held, checkpoint);
+        self.write(case, held, commit, false)
+    }
+
+    /// Hands a commit to the store, for the first time or `again`. What the driver knows of its end is what the store has answered, if it has.
+    fn write(&mut self, case: &mut Case, mut held: Held, commit: Commit, again: bool) -> Option<Held> {
+        let lost = !self.calm && self.dice.one_in(30);
+        let arrives = !lost || self.dice.one_in(2);
+        let end = if arrives { self.store(case, &held, commit.clone()) } else { Err(Late) };
+        if self.crash(30, "crash after a commit, unanswered") {
             return None;
         }
-        let mut ledger = case.stored.take().map_or(vec![], |it| it.entries);
-        ledger.extend(entries);
-        self.check_ledger(case, &held, &ledger);
-        case.stored = Some(Stored { held: held.clone(), bytes: checkpoint.bytes, version: checkpoint.version, entries: ledger });
-        if self.crash(30, "crash after a commit, unanswered") {
+        if lost {
+            self.seen.hit("a commit is not answered");
+            // Only what a run has learned is kept in memory until the store has it; a client asks again.
+            if commit.checkpoint.version == 1 || held.truth.decided_last {
+                self.doubts(held.run.id());
+                return None;
+            }
+            held.unanswered = Some(commit);
+            return Some(held);
+        }
+        let is_kept = || case.stored.as_ref().is_some_and(|it| it.held.run == held.run);
+        if end.is_err() && !(again && is_kept()) {
             return None;
         }
         self.release(case, &held);
         Some(held)
+    }
+
+    /// All of it or nothing, as it stands at the end of the transaction.
+    fn store(&mut self, case: &mut Case, held: &Held, commit: Commit) -> Result<(), Late> {
+        let Commit { checkpoint, entries, .. } = commit;
+        let mut seat = self.seat();
+        self.beats_meanwhile(case);
+        if !self.seats.may_write(seat) {
+            self.seen.hit("a host without a seat writes");
+            if self.seat() == seat {
+                self.rejoin();
+            }
+            // What it had belongs to others now. What is new belongs to nobody, and begins at its next seat.
+            if checkpoint.version > 1 {
+                return Err(Late);
+            }
+            seat = self.seat();
+        }
+        if checkpoint.version != case.stored.as_ref().map_or(0, |it| it.version) + 1 {
+            self.seen.hit("conflict");
+            return Err(Late);
+        }
+        let mut ledger = case.stored.take().map_or(vec![], |it| it.entries);
+        ledger.extend(entries);
+        self.check_ledger(case, held, &ledger);
+        case.stored =
+            Some(Stored { held: held.clone(), bytes: checkpoint.bytes, version: checkpoint.version, entries: ledger, owner: seat });
+        Ok(())
     }
 
     fn check_checkpoint(&self, case: &Case, held: &Held, checkpoint: &aegis_core::Checkpoint) {
