@@ -83,7 +83,8 @@ impl Host {
         assert!(command.status().expect("prlimit is there").success());
     }
 
-    async fn ready(&mut self) {
+    /// Waits until it can do its work.
+    pub(crate) async fn ready(&mut self) {
         let until = Instant::now() + Duration::from_secs(60);
         while self.client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|it| it.status() == 200).eq(&false) {
             let exited = self.child.try_wait().expect("the host is our child");
@@ -130,7 +131,11 @@ impl Host {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill is there");
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().expect("kill is there");
         assert!(status.success());
     }
 

@@ -13,15 +13,20 @@ const QUESTION: &str = "Please give me financial advice.";
 const TAKEN_OVER: Duration = Duration::from_secs(5 + 1);
 
 /// The two lines that differ: where runs are kept, and in the environment the database.
+pub(crate) fn in_postgres(config: &str) -> String {
+    config.replace("{type: sqlite, path: aegis.db}", "{type: postgres, url: secret://file/database}")
+}
+
 fn on_postgres(auth: &str) -> String {
-    config(auth).replace("{type: sqlite, path: aegis.db}", "{type: postgres, url: secret://file/database}")
+    in_postgres(&config(auth))
 }
 
 async fn database() -> String {
     spawn_blocking(|| Server::shared().database()).await.expect("no panic")
 }
 
-async fn start(config: &str, database: &str) -> Host {
+/// A host that keeps its runs in `database`.
+pub(crate) async fn start(config: &str, database: &str) -> Host {
     let dir = TempDir::new().expect("a temporary folder");
     std::fs::write(dir.path().join("aegis.yaml"), config).expect("writable");
     std::fs::write(dir.path().join("database"), database).expect("writable");
