@@ -96,7 +96,9 @@ impl Membership {
             if last.elapsed() > LEASE / 2 {
                 since = Instant::now();
             }
-            match self.beat(connector, pool, &mut connection, since.elapsed() > LEASE).await {
+            // Where nobody could reach the database, nobody is dead yet: who has just come, or come back, gives the others time to do so, too.
+            let steady = since.elapsed() > LEASE;
+            match self.beat(connector, pool, &mut connection, steady).await {
                 Ok(()) => {
                     (last, pause) = (Instant::now(), PAUSE.0);
                     lost.found("heartbeat");
@@ -125,9 +127,7 @@ impl Membership {
             Some(row) => self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed),
             None => self.rejoin(pool, &seat).await?,
         }
-        // Where nobody could reach the database, nobody is dead yet: who has just come back gives the others time to do so, too.
-        let grace = if steady { Duration::ZERO } else { LEASE };
-        let buried = within(db.query_typed(BURY, &[(&grace.as_secs_f64(), Type::FLOAT8)])).await?;
+        let buried = if steady { within(db.query_typed(BURY, &[])).await? } else { vec![] };
         for row in &buried {
             tracing::warn!(host = row.get::<_, i64>(0), name = row.get::<_, String>(1), "a host is silent: its runs are taken over");
         }
@@ -138,11 +138,11 @@ impl Membership {
     }
 }
 
-/// Takes those for dead whose lease ended so many seconds ago. It waits for a commit of theirs that is under way: that one is the last.
+/// Takes those for dead whose lease is over. It waits for a commit of theirs that is under way: that one is the last.
 const BURY: &str = "
     WITH late AS (
         SELECT stream, id, name FROM aegis.host
-        WHERE id IS NOT NULL AND lease < clock_timestamp() - make_interval(secs => $1) ORDER BY stream FOR UPDATE
+        WHERE id IS NOT NULL AND lease < clock_timestamp() ORDER BY stream FOR UPDATE
     ), noted AS (
         INSERT INTO aegis.dead SELECT id FROM late ON CONFLICT DO NOTHING
     )

@@ -497,3 +497,18 @@ async fn a_claim_whose_answer_was_lost_is_told_by_the_next() {
     assert_eq!(heir.run_claim(9).await, Ok(vec![plain(1).id()]));
     assert_eq!(heir.run_claim(9).await, Ok(vec![]), "handed out once");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_just_come_takes_nobody_for_dead() {
+    let database = Database::new();
+    let _host = database.host().await;
+    let seat = database.sql("SELECT id FROM aegis.host");
+    let mut newcomers = vec![];
+    for _ in 0..5 {
+        // As if nobody had been able to reach the database for a minute.
+        database.sql("UPDATE aegis.host SET lease = clock_timestamp() - interval '1 minute'");
+        newcomers.push(database.host().await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(database.sql(&format!("SELECT count(*) FROM aegis.host WHERE id = {seat}")), "1");
+}
