@@ -121,15 +121,18 @@ impl Postgres {
     /// Runs of this host that perhaps nobody drives.
     async fn doubtful(&self, host: &Host, mine: i64) -> Result<Vec<RunId>, StoreError> {
         let open = "FROM aegis.run WHERE host = $1 AND status IN ('pending', 'running')";
-        if host.claim_in_doubt.load(Ordering::Relaxed) {
+        let claim_in_doubt = host.claim_in_doubt.load(Ordering::Relaxed);
+        let doubtful: Vec<Uuid> =
+            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).iter().map(|it| uuid(*it)).collect();
+        if !claim_in_doubt && doubtful.is_empty() {
+            return Ok(vec![]);
+        }
+        // What had no answer may still go on (a commit waits for its standby). Until its end it holds this row, and what it has written is seen after that.
+        self.pool.rows("SELECT FROM aegis.host WHERE id = $1 FOR UPDATE", &[(&mine, Type::INT8)]).await?;
+        if claim_in_doubt {
             let found = self.pool.rows(&format!("SELECT id {open}"), &[(&mine, Type::INT8)]).await?;
             host.claim_in_doubt.store(false, Ordering::Relaxed);
             return Ok(found.iter().map(|row| run_id(row.get(0))).collect());
-        }
-        let doubtful: Vec<Uuid> =
-            host.writer.doubtful().lock().unwrap_or_else(PoisonError::into_inner).iter().map(|it| uuid(*it)).collect();
-        if doubtful.is_empty() {
-            return Ok(vec![]);
         }
         let sql = format!("SELECT id {open} AND id = ANY($2)");
         let found = self.pool.rows(&sql, &[(&mine, Type::INT8), (&doubtful, Type::UUID_ARRAY)]).await?;

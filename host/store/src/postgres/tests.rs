@@ -499,6 +499,29 @@ async fn a_claim_whose_answer_was_lost_is_told_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_had_no_answer_and_still_goes_on_is_waited_for() {
+    let database = Database::new();
+    let host = database.host().await;
+    let mut run = plain(1);
+    host.run_create(run.commit()).await.expect("a new run");
+    database.sql("UPDATE aegis.run SET status = 'completed'");
+    host.host.as_ref().expect("a host").writer.doubtful().lock().expect("no panics").insert(run.id());
+    // As the server does for somebody who has given up.
+    let late = "SELECT FROM aegis.host FOR NO KEY UPDATE; UPDATE aegis.run SET status = 'running'; SELECT pg_sleep(1)";
+    let claimed = std::thread::scope(|scope| {
+        scope.spawn(|| database.sql(late));
+        let begun = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        let until = Instant::now() + Duration::from_secs(20);
+        while database.sql(begun) != "1" {
+            assert!(Instant::now() < until, "nothing goes on");
+        }
+        block_in_place(|| Handle::current().block_on(host.run_claim(9)))
+    });
+    assert_eq!(claimed, Ok(vec![run.id()]));
+    assert_eq!(host.run_claim(9).await, Ok(vec![]), "handed out once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_just_come_takes_nobody_for_dead() {
     let database = Database::new();
     let _host = database.host().await;
