@@ -476,30 +476,48 @@ impl Driver {
     }
 
     async fn recover_these(self: &Arc<Self>, ids: Vec<RunId>) {
-        // What this host drives it drives on, whoever was told that it was dead.
-        for id in ids.into_iter().filter(|id| self.watch(*id).is_none()) {
-            let permit = self.recovering.clone().acquire_owned().await.expect("nobody closes it");
+        for id in ids {
             let driver = self.clone();
-            tokio::spawn(async move {
-                let mut pause = RETRY.0;
-                let run = loop {
-                    match driver.take_up(id).await {
-                        Ok(run) => break run,
-                        // What cannot be read will not become readable: it stays for whoever mends the store.
-                        Err(error @ (StoreError::Damaged(_) | StoreError::Newer { .. })) => {
-                            tracing::error!(run = %id, %error, "a run cannot be taken up");
-                            break None;
-                        }
-                        Err(error) => tracing::warn!(run = %id, %error, "a run could not be taken up; tried again"),
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY.1);
-                };
-                if let Some(run) = run {
-                    let _ = driver.start(run).wait(Until::Rest).await;
+            match self.watch(id) {
+                Some(watch) => drop(tokio::spawn(async move { driver.recover_unless_it_rests(id, watch).await })),
+                None => {
+                    let permit = self.recovering.clone().acquire_owned().await.expect("nobody closes it");
+                    tokio::spawn(async move {
+                        driver.recover_one(id).await;
+                        drop(permit);
+                    });
                 }
-                drop(permit);
-            });
+            }
+        }
+    }
+
+    /// What this host drives it drives on, whoever was told that it was dead. But a commit that began before it took its next seat may still be
+    /// refused; then nobody drives the run any more, and nobody else will be told of it.
+    async fn recover_unless_it_rests(self: &Arc<Self>, id: RunId, watch: Watch) {
+        let rests = matches!(watch.wait(Until::Rest).await, Ok(Waited::Rests(_)));
+        if !rests && !self.is_stopping() {
+            let _permit = self.recovering.acquire().await.expect("nobody closes it");
+            self.recover_one(id).await;
+        }
+    }
+
+    async fn recover_one(self: &Arc<Self>, id: RunId) {
+        let mut pause = RETRY.0;
+        let run = loop {
+            match self.take_up(id).await {
+                Ok(run) => break run,
+                // What cannot be read will not become readable: it stays for whoever mends the store.
+                Err(error @ (StoreError::Damaged(_) | StoreError::Newer { .. })) => {
+                    tracing::error!(run = %id, %error, "a run cannot be taken up");
+                    break None;
+                }
+                Err(error) => tracing::warn!(run = %id, %error, "a run could not be taken up; tried again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        };
+        if let Some(run) = run {
+            let _ = self.start(run).wait(Until::Rest).await;
         }
     }
 

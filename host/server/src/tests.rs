@@ -496,6 +496,29 @@ async fn a_backlog_that_waits_for_its_model_keeps_no_question_open() {
     tending.abort();
 }
 
+#[tokio::test]
+async fn a_run_that_is_handed_to_the_host_that_drives_it_goes_on_although_its_commit_came_too_late() {
+    let store = Arc::new(Memory::new());
+    let moody = Arc::new(moody::Moody::new(store.clone(), &[]));
+    let world = World { app: assemble(moody.clone(), |_| ()), store };
+    let run = world.submit("", "hello", json!({"route": "slow", "background": true})).await;
+    assert_eq!(run["status"], "running", "{run}");
+    moody.bury(id(&run).parse().expect("an id"));
+    let app = world.app.clone();
+    let tending = tokio::spawn(async move { app.tend().await });
+    let until = Instant::now() + Duration::from_secs(5);
+    let run = loop {
+        let (_, now) = world.get("", &format!("/v1/runs/{}", id(&run))).await;
+        if now["status"] == "completed" {
+            break now;
+        }
+        assert!(Instant::now() < until, "nobody drives it: {now}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(events(&run), ["created", "judged", "interrupted", "answered"]);
+    tending.abort();
+}
+
 impl World {
     /// A run as a dead host leaves it: the provider may have been asked.
     async fn cut_off_in_a_call(&self, route: &str) -> RunId {

@@ -6,19 +6,36 @@ use aegis_store::{
     NewKey, Page, Paged, Position, Requests, RunFilter, Runs, Session, StoreError, Upkeep,
 };
 use async_trait::async_trait;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 pub(super) struct Moody {
     memory: Arc<Memory>,
     /// Numbers of commits, from 1.
     fails: &'static [usize],
     commits: AtomicUsize,
+    buried: Mutex<Buried>,
+}
+
+/// What follows when others take the host for dead that drives this run: it is handed out to that host again, and a commit that is under way
+/// comes too late.
+#[derive(Default)]
+struct Buried {
+    handed_out: Option<RunId>,
+    late: Option<RunId>,
 }
 
 impl Moody {
     pub(super) fn new(memory: Arc<Memory>, fails: &'static [usize]) -> Moody {
-        Moody { memory, fails, commits: AtomicUsize::new(0) }
+        Moody { memory, fails, commits: AtomicUsize::new(0), buried: Mutex::default() }
+    }
+
+    pub(super) fn bury(&self, run: RunId) {
+        *self.buried() = Buried { handed_out: Some(run), late: Some(run) };
+    }
+
+    fn buried(&self) -> MutexGuard<'_, Buried> {
+        self.buried.lock().expect("no panics")
     }
 
     fn mood(&self) -> Result<(), CommitError> {
@@ -36,6 +53,9 @@ impl Runs for Moody {
 
     async fn run_commit(&self, commit: Commit) -> Result<(), CommitError> {
         self.mood()?;
+        if self.buried().late.take_if(|it| *it == commit.checkpoint.run).is_some() {
+            return Err(CommitError::Conflict);
+        }
         self.memory.run_commit(commit).await
     }
 
@@ -48,6 +68,9 @@ impl Runs for Moody {
     }
 
     async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        if let Some(run) = self.buried().handed_out.take() {
+            return Ok(vec![run]);
+        }
         self.memory.run_claim(limit).await
     }
 
