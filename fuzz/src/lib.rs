@@ -12,6 +12,8 @@ mod cases;
 #[path = "../../host/server/src/config/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "nothing is served here")]
 mod config;
+#[path = "../../host/wasm/src/effort.rs"]
+mod effort;
 #[path = "../../host/wasm/src/manifest.rs"]
 #[expect(dead_code, reason = "only its error is needed, by the schema")]
 mod manifest;
@@ -35,6 +37,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Once};
+use std::time::Duration;
 
 pub use run::{checkpoint, run};
 
@@ -76,7 +79,7 @@ pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (schema, settings) = text.split_once("\n---\n").unwrap_or((text, "{}"));
     if let Ok(settings) = serde_json::from_str(settings) {
-        let _ = schema::mistakes(schema, &settings);
+        let _ = schema::mistakes(schema, &settings, Duration::from_secs(10));
     }
 }
 

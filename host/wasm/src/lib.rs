@@ -5,6 +5,7 @@ mod apart;
 mod bindings;
 mod cache;
 mod convert;
+mod effort;
 mod engine;
 mod guard;
 mod health;

@@ -405,7 +405,7 @@ impl<'a> Loading<'a> {
 
     async fn accept(&self, ready: &Ready) -> Result<(), LoadError> {
         let (manifest, _) = self.manifest(ready).await?;
-        let mistakes = schema::mistakes(&manifest.settings_schema, &self.source.settings)?;
+        let mistakes = schema::mistakes(&manifest.settings_schema, &self.source.settings, self.source.limits.load_time)?;
         if !mistakes.is_empty() {
             return Err(LoadError::Settings(mistakes));
         }

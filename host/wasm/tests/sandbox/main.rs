@@ -276,6 +276,21 @@ fn a_manifest_that_cannot_be_is_refused() {
     assert!(matches!(refused(source(bad_schema, json!({}))), LoadError::Manifest(ManifestError::Schema(_))));
 }
 
+/// Forty levels, each twice the one below, and the same written out as far as there is room.
+#[tokio::test]
+async fn a_schema_that_doubles_at_each_level_is_refused_whatever_loads_it() {
+    let level = |n| format!(r##""{n}":{{"allOf":[{{"$ref":"#/$defs/{m}"}},{{"$ref":"#/$defs/{m}"}}]}}"##, m = n + 1);
+    let levels: Vec<String> = (0..40).map(level).collect();
+    let doubled: &'static str = format!(r##"{{"$defs":{{{},"40":{{}}}},"$ref":"#/$defs/0"}}"##, levels.join(",")).leak();
+    let bytes = Program { schema: doubled, ..Program::default() }.build();
+    let too_much = |error: LoadError| matches!(&error, LoadError::Manifest(ManifestError::Schema(why)) if why.contains("checks"));
+    let begun = Instant::now();
+    assert!(too_much(refused(source(bytes.clone(), json!({})))));
+    let prototype = SANDBOX.prototype(bytes.into(), Limits::default(), &|_| ()).expect("nothing of it runs yet");
+    assert!(too_much(prototype.configure("program", &json!({})).await.err().expect("too much")));
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn every_import_that_is_not_granted_is_named_at_once() {
     let text = r#"(component
