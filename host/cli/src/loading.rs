@@ -59,6 +59,12 @@ pub(crate) fn sandbox() -> Result<Sandbox, Failure> {
         .map_err(|error| Failure::new(Code::CFG_INVALID, error))
 }
 
+/// A sandbox for a look at a component, also where nothing can be kept.
+pub(crate) fn inspector() -> Result<Sandbox, Failure> {
+    let nothing_kept = || Sandbox::new(Options { compiler: Some(this_program()), ..Options::default() });
+    sandbox().or_else(|_| nothing_kept().map_err(|error| Failure::new(Code::CFG_INVALID, error)))
+}
+
 /// What compiles guards, in a process of its own: this program. Under the name that the kernel has for it, it is found when its file was
 /// replaced meanwhile.
 pub(crate) fn this_program() -> PathBuf {

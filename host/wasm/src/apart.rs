@@ -34,6 +34,16 @@ const FILES: u64 = 256;
 struct Order {
     settings: Value,
     limits: Limits,
+    what: What,
+}
+
+/// How much is done to a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// It is compiled, and nothing of it runs.
+    Plain,
+    /// It is given its settings, too, and frozen with them where that can be done.
+    Configured,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,11 +91,17 @@ impl From<Refusal> for LoadError {
 }
 
 /// Has `program` compile, and waits no longer than the source's limits say.
-pub(crate) fn compile_apart(program: &Path, source: &Source, progress: Tell<'_>, engine: &Engine) -> Result<Compiled, LoadError> {
+pub(crate) fn compile_apart(
+    program: &Path,
+    what: What,
+    source: &Source,
+    progress: Tell<'_>,
+    engine: &Engine,
+) -> Result<Compiled, LoadError> {
     let mut command = Command::new(program);
     command.arg(ARGUMENT).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|_| LoadError::Gave("needs a process, and there is none to be had"))?;
-    let answered = answered(&mut child, source, progress);
+    let answered = answered(&mut child, what, source, progress);
     // It has answered, or has to be stopped; either way nothing of it may stay.
     let (_, _) = (child.kill(), child.wait());
     let (plain, code) = answered?;
@@ -96,9 +112,9 @@ pub(crate) fn compile_apart(program: &Path, source: &Source, progress: Tell<'_>,
 /// Why it is no snapshot, and the code.
 type Answer = (Option<String>, Vec<u8>);
 
-fn answered(child: &mut Child, source: &Source, progress: Tell<'_>) -> Result<Answer, LoadError> {
+fn answered(child: &mut Child, what: What, source: &Source, progress: Tell<'_>) -> Result<Answer, LoadError> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return Err(BROKE) };
-    let order = Order { settings: source.settings.clone(), limits: source.limits.clone() };
+    let order = Order { settings: source.settings.clone(), limits: source.limits.clone(), what };
     std::thread::scope(|scope| {
         // One that ends early breaks the pipe, and its answer says why.
         scope.spawn(move || drop(write_order(&mut stdin, &order, &source.bytes)));
@@ -151,7 +167,7 @@ pub fn compile_for_parent(from: impl Read, to: impl Write) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
     let mut line = Vec::new();
     (&mut from).take(ORDER).read_until(b'\n', &mut line)?;
-    let Order { settings, limits } = serde_json::from_slice(&line)?;
+    let Order { settings, limits, what } = serde_json::from_slice(&line)?;
     let mut bytes = Vec::new();
     from.take((limits.component as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     let source = Source { name: "guard".into(), bytes: bytes.into(), settings, limits };
@@ -164,7 +180,7 @@ pub fn compile_for_parent(from: impl Read, to: impl Write) -> io::Result<()> {
     };
     let sandbox =
         Sandbox::new(Options { instances: 2, ..Options::default() }).map_err(|error: SandboxError| io::Error::other(error.to_string()))?;
-    let compiled = compile(&sandbox, source, &|step| drop(tell(&Line::Step(step)))); // nobody listens any more when the time was up
+    let compiled = compile(&sandbox, what, source, &|step| drop(tell(&Line::Step(step)))); // nobody listens any more when the time was up
     match compiled {
         Ok(Compiled { component, plain }) => {
             let code = component.serialize().map_err(io::Error::other)?;
@@ -214,7 +230,7 @@ mod tests {
             std::fs::write(&program, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
             std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
             let begun = Instant::now();
-            let error = compile_apart(&program, &source, &|_| (), &engine).map(drop).unwrap_err().to_string();
+            let error = compile_apart(&program, What::Configured, &source, &|_| (), &engine).map(drop).unwrap_err().to_string();
             assert!(error.contains(why) && begun.elapsed() < Duration::from_secs(20), "{script}: {error} after {:?}", begun.elapsed());
         }
     }

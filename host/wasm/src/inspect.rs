@@ -1,6 +1,6 @@
 //! What can be said of a file without settings: its outside always, and what it says of itself where it may be run.
 
-use crate::engine::{Options, Sandbox};
+use crate::engine::Sandbox;
 use crate::imports::{Kind, Outside};
 use crate::limits::Limits;
 use crate::load::LoadError;
@@ -32,24 +32,21 @@ pub struct Inspection {
     pub manifest: Result<Manifest, LoadError>,
 }
 
-/// Looks at a file, and asks it what it is, with nothing granted. Blocks while the component is compiled.
-pub fn inspect(bytes: &[u8]) -> Inspection {
-    let outside = Outside::read(bytes);
-    let outside_is_fine = outside.kind == Kind::Component && outside.refused().is_empty() && weigh(bytes).is_ok();
-    Inspection {
-        kind: outside.kind,
-        size: bytes.len(),
-        digest: Digest::of(bytes),
-        refused: outside.refused(),
-        contract: outside.exported("scanner").map(str::to_owned),
-        imports: outside.imports,
-        exports: outside.exports,
-        snapshot: if outside_is_fine { snapshot::possible(bytes) } else { Err("it cannot be run at all".into()) },
-        manifest: manifest(bytes),
+impl Sandbox {
+    /// Looks at a file, and asks it what it is, with nothing granted. Blocks while the component is compiled.
+    pub fn inspect(&self, bytes: &[u8]) -> Inspection {
+        let outside = Outside::read(bytes);
+        let outside_is_fine = outside.kind == Kind::Component && outside.refused().is_empty() && weigh(bytes).is_ok();
+        Inspection {
+            kind: outside.kind,
+            size: bytes.len(),
+            digest: Digest::of(bytes),
+            refused: outside.refused(),
+            contract: outside.exported("scanner").map(str::to_owned),
+            imports: outside.imports,
+            exports: outside.exports,
+            snapshot: if outside_is_fine { snapshot::possible(bytes) } else { Err("it cannot be run at all".into()) },
+            manifest: self.describe(bytes.to_vec(), Limits::default()),
+        }
     }
-}
-
-fn manifest(bytes: &[u8]) -> Result<Manifest, LoadError> {
-    let sandbox = Sandbox::new(Options { instances: 1, ..Options::default() }).map_err(|error| LoadError::Compile(error.to_string()))?;
-    sandbox.describe(bytes.to_vec(), Limits::default())
 }

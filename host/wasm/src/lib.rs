@@ -27,7 +27,7 @@ pub use engine::{Options, Sandbox, SandboxError};
 pub use guard::{Load, LoadedGuard, Used};
 pub use health::Health;
 pub use imports::{Kind, need};
-pub use inspect::{Inspection, inspect};
+pub use inspect::Inspection;
 pub use limits::Limits;
 pub use load::{LoadError, Progress, Prototype, Source};
 pub use manifest::{Manifest, ManifestError};

@@ -1,7 +1,7 @@
 //! From a file to a guard that can judge. Nothing of the file runs before its imports are read, and nothing that it
 //! does can hold up the start for longer than its limits.
 
-use crate::apart::compile_apart;
+use crate::apart::{What, compile_apart};
 use crate::bindings::GuardPre;
 use crate::cache::Compiled;
 use crate::convert;
@@ -137,14 +137,14 @@ impl Sandbox {
     /// Compiles a component and asks it what it is, without settings.
     pub(crate) fn describe(&self, bytes: Vec<u8>, limits: Limits) -> Result<Manifest, LoadError> {
         let shared = self.shared.clone();
-        let source = Source { name: "inspected".into(), bytes: bytes.into(), settings: Value::Null, limits };
-        in_bounds(&source.limits.clone(), &|_| (), move |progress| Loading::new(shared, source, progress)?.describe())
+        let source = Source { name: "inspected".into(), bytes: bytes.into(), settings: Value::Null, limits: limits.clone() };
+        in_bounds(&limits, &|_| (), move |progress| block_on(Loading::new(shared, source, progress)?.prototype()?.describe()))
     }
 }
 
 /// Compiles it in this process and on this thread.
-pub(crate) fn compile(sandbox: &Sandbox, source: Source, progress: &dyn Fn(Progress)) -> Result<Compiled, LoadError> {
-    Loading::new(sandbox.shared.clone(), source, progress)?.compile()
+pub(crate) fn compile(sandbox: &Sandbox, what: What, source: Source, progress: &dyn Fn(Progress)) -> Result<Compiled, LoadError> {
+    Loading::new(sandbox.shared.clone(), source, progress)?.here_or_apart(what)
 }
 
 /// A component that was compiled once and can be given one settings after the other: what its author tries many of. Each guard made of it
@@ -344,19 +344,12 @@ impl<'a> Loading<'a> {
         let compiled = match cache.and_then(|it| it.fetch(digest, none, &self.shared.engine)) {
             Some(compiled) => compiled.component,
             None => {
-                (self.progress)(Progress::Compiling { bytes: self.source.bytes.len() });
-                let plain = Some("it has no settings yet".into());
-                let compiled = Compiled { component: self.component(&self.source.bytes)?, plain };
+                let compiled = self.here_or_apart(What::Plain)?;
                 cache.inspect(|it| it.keep(digest, none, &compiled));
                 compiled.component
             }
         };
         Ok(Prototype { shared: self.shared, outside: self.outside, digest, limits: self.source.limits, compiled })
-    }
-
-    fn describe(self) -> Result<Manifest, LoadError> {
-        let ready = self.ready(&self.component(&self.source.bytes)?)?;
-        Ok(block_on(self.manifest(&ready))?.0)
     }
 
     /// Whether it was there already, too.
@@ -366,12 +359,24 @@ impl<'a> Loading<'a> {
             (self.progress)(Progress::Cached);
             return Ok((compiled, true));
         }
-        let compiled = match &self.shared.compiler {
-            Some(program) => compile_apart(program, &self.source, self.progress, &self.shared.engine)?,
-            None => self.compile()?,
-        };
+        let compiled = self.here_or_apart(What::Configured)?;
         cache.inspect(|it| it.keep(component, settings, &compiled));
         Ok((compiled, false))
+    }
+
+    /// In a process of its own, where the sandbox has a program for that.
+    fn here_or_apart(&self, what: What) -> Result<Compiled, LoadError> {
+        match (&self.shared.compiler, what) {
+            (Some(program), _) => compile_apart(program, what, &self.source, self.progress, &self.shared.engine),
+            (None, What::Plain) => self.compile_plain(),
+            (None, What::Configured) => self.compile(),
+        }
+    }
+
+    /// Compiles it, and no more.
+    fn compile_plain(&self) -> Result<Compiled, LoadError> {
+        (self.progress)(Progress::Compiling { bytes: self.source.bytes.len() });
+        Ok(Compiled { component: self.component(&self.source.bytes)?, plain: Some("it has no settings yet".into()) })
     }
 
     /// Compiles it, has it accept its settings, and freezes it with them where that can be done.

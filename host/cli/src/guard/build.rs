@@ -3,6 +3,7 @@
 use super::inspect;
 use super::new::language;
 use crate::failure::Failure;
+use crate::loading;
 use crate::terminal::{print, tell};
 use aegis_core::Code;
 use aegis_kit::Language;
@@ -31,7 +32,7 @@ impl Build {
         let built =
             aegis_kit::build(&self.path, self.lang, &mut |step| tell(step)).map_err(|error| Failure::new(Code::GRD_BUILD, error))?;
         write(&output, &built.component)?;
-        let inspection = aegis_wasm::inspect(&built.component);
+        let inspection = loading::inspector()?.inspect(&built.component);
         print(&format!("{}\n\n{}", output.display(), inspect::render(&inspection)))?;
         inspection.manifest.map(drop).map_err(|error| Failure::new(error.code(), format!("{}: {error}", output.display())))
     }

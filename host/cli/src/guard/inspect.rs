@@ -2,6 +2,7 @@
 
 use super::read;
 use crate::failure::Failure;
+use crate::loading;
 use crate::terminal::{self, line, print, print_json, shown};
 use aegis_wasm::{Inspection, Kind, Limits, Manifest, need};
 use clap::Args;
@@ -23,7 +24,7 @@ impl Inspect {
     /// What can be said is said, also of what is no guard; that it is none is the failure.
     pub(super) fn run(self) -> Result<(), Failure> {
         let bytes = read(&self.component, Limits::default().component)?;
-        let inspection = aegis_wasm::inspect(&bytes);
+        let inspection = loading::inspector()?.inspect(&bytes);
         if self.json {
             print_json(&as_json(&inspection))?
         } else {

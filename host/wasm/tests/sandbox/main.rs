@@ -291,6 +291,26 @@ async fn a_schema_that_doubles_at_each_level_is_refused_whatever_loads_it() {
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
+/// A compiler that does not do its work, in the place of this program: whatever a component can do to one, only that process is in danger.
+#[cfg(unix)]
+#[test]
+fn who_only_looks_at_a_component_has_it_compiled_in_a_process_of_its_own_too() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (bytes, program) = (scan("(i32.const 512)"), folder.path().join("compiler"));
+    let sandbox = |script: &str| {
+        std::fs::write(&program, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).expect("writable");
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).expect("ours");
+        Sandbox::new(Options { instances: 1, compiler: Some(program.clone()), ..Options::default() }).expect("a sandbox")
+    };
+    let hasty = Limits { compile_time: Duration::from_millis(1500), ..Limits::default() };
+    let tried = sandbox("exec sleep 60").prototype(bytes.clone().into(), hasty, &|_| ());
+    assert_eq!(tried.err(), Some(LoadError::Gave("takes too long")));
+    let crashes = sandbox("cat >/dev/null; kill -SEGV $$");
+    assert_eq!(crashes.prototype(bytes.clone().into(), Limits::default(), &|_| ()).err(), Some(LoadError::Gave("broke the compiler")));
+    assert_eq!(crashes.inspect(&bytes).manifest, Err(LoadError::Gave("broke the compiler")));
+}
+
 #[test]
 fn every_import_that_is_not_granted_is_named_at_once() {
     let text = r#"(component
@@ -301,7 +321,7 @@ fn every_import_that_is_not_granted_is_named_at_once() {
     let names = ["evil", "wasi:filesystem/types@0.2.9", "wasi:sockets/tcp@0.2.9"].map(String::from).to_vec();
     assert_eq!(error, LoadError::Imports(names.clone()));
     assert!(error.to_string().contains("--stub-wasi"), "{error}");
-    let seen = inspect(&bytes);
+    let seen = SANDBOX.inspect(&bytes);
     assert_eq!((seen.kind, seen.refused, seen.imports.len()), (Kind::Component, names, 4));
     assert!(seen.manifest.is_err());
 }
@@ -339,7 +359,7 @@ async fn a_streaming_guard_is_loaded_and_asked_by_scan() {
 #[test]
 fn inspect_asks_a_guard_what_it_is() {
     let bytes = scan("(unreachable)");
-    let seen = inspect(&bytes);
+    let seen = SANDBOX.inspect(&bytes);
     assert_eq!((seen.kind, seen.size, seen.digest), (Kind::Component, bytes.len(), Digest::of(&bytes)));
     assert_eq!(seen.contract.as_deref(), Some("0.1.0"));
     assert!(seen.imports.is_empty(), "{:?}", seen.imports);
