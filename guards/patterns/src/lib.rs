@@ -5,7 +5,7 @@ mod json;
 mod matcher;
 mod sample;
 
-use aegis_guard::{Edit, Finding, Guard, Input, Part, Place, Report, Scope, Text, Verdict};
+use aegis_guard::{Edit, Finding, Guard, Input, Part, Place, Report, Schema, Scope, Text, Verdict};
 use json::Piece;
 use matcher::{Matcher, Parsed};
 use std::cmp::Reverse;
@@ -64,6 +64,12 @@ enum Action {
     RequireApproval,
 }
 
+impl Schema for Settings {
+    fn schema() -> String {
+        include_str!("settings.json").into()
+    }
+}
+
 /// The guard.
 pub struct Patterns {
     matcher: Matcher,
@@ -80,7 +86,6 @@ impl Guard for Patterns {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &str = env!("CARGO_PKG_DESCRIPTION");
     const SCOPE: Scope = Scope::Message;
-    const SETTINGS_SCHEMA: &str = include_str!("settings.json");
 
     fn new(settings: Settings) -> Result<Patterns, String> {
         let Settings { patterns, action, reason, prompt, mut samples } = settings;

@@ -2,7 +2,7 @@
 
 mod folded;
 
-use aegis_guard::{Finding, Guard, Input, Report, Scope, Text};
+use aegis_guard::{Finding, Guard, Input, Report, Schema, Scope, Text};
 use folded::Folded;
 
 /// So many findings are enough to decide; a text made of nothing but hits must not become a report of megabytes.
@@ -27,6 +27,12 @@ enum Action {
     Block,
 }
 
+impl Schema for Settings {
+    fn schema() -> String {
+        include_str!("settings.json").into()
+    }
+}
+
 /// The guard.
 pub struct SensitiveTopic {
     phrases: Vec<Phrase>,
@@ -46,7 +52,6 @@ impl Guard for SensitiveTopic {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &str = env!("CARGO_PKG_DESCRIPTION");
     const SCOPE: Scope = Scope::Message;
-    const SETTINGS_SCHEMA: &str = include_str!("settings.json");
 
     fn new(settings: Settings) -> Result<SensitiveTopic, String> {
         let phrases = settings.phrases.into_iter().map(|written| Phrase { folded: Folded::plain(&written).text, written });

@@ -25,7 +25,7 @@
 //! Messages and tools are OpenAI's. Inline media (`data:`, `input_audio`) are shown to guards as a digest, which only the host makes: a case
 //! with them runs against the component alone.
 
-use crate::{Guard, Input, Label, Media, Message, Part, Principal, Report, Role, Stage, Tool, ToolCall, Verdict, component};
+use crate::{Guard, Input, Label, Media, Message, Part, Principal, Report, Role, Schema, Stage, Tool, ToolCall, Verdict, component};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,8 +35,9 @@ use std::path::{Path, PathBuf};
 /// that do not hold; also when there is none, and when the schema of the settings is no JSON object.
 pub fn check<G: Guard>(folder: impl AsRef<Path>) {
     let folder = folder.as_ref();
-    let schema = serde_json::from_str::<BTreeMap<String, Value>>(G::SETTINGS_SCHEMA);
-    assert!(G::SETTINGS_SCHEMA.is_empty() || schema.is_ok(), "SETTINGS_SCHEMA: {schema:?}");
+    let text = G::Settings::schema();
+    let schema = serde_json::from_str::<BTreeMap<String, Value>>(&text);
+    assert!(text.is_empty() || schema.is_ok(), "the schema of the settings: {schema:?}");
     let files = files(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let results: Vec<Result<(), String>> = files.iter().flat_map(|file| check_file::<G>(file)).collect();
     assert!(!results.is_empty(), "{}: there are no cases", folder.display());
@@ -351,7 +352,7 @@ mod tests {
 
     struct Word(String);
 
-    #[derive(Deserialize)]
+    #[derive(Deserialize, Schema)]
     struct Settings {
         word: String,
     }

@@ -1,6 +1,6 @@
 //! Between the exports of a component and a [`Guard`]. No state in this file: [`crate::export!`] keeps the guard.
 
-use crate::{Guard, Input, Label, Manifest, Report, StreamingMode};
+use crate::{Guard, Input, Label, Manifest, Report, Schema, StreamingMode};
 use std::cell::OnceCell;
 
 pub use crate::bindings::export;
@@ -16,7 +16,7 @@ pub fn describe<G: Guard>() -> Manifest {
         stages: G::STAGES.into(),
         streaming: StreamingMode::None,
         scope: G::SCOPE,
-        settings_schema: G::SETTINGS_SCHEMA.into(),
+        settings_schema: G::Settings::schema(),
         notes: G::NOTES.iter().map(|(key, value)| Label { key: (*key).into(), value: (*value).into() }).collect(),
     }
 }

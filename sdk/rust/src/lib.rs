@@ -1,12 +1,14 @@
 //! Write a guard for Aegis in Rust. A guard is a function of what it is handed: no files, no network, no clock, no randomness.
 //!
 //! ```
-//! use aegis_guard::{Guard, Input, Report, Scope};
+//! use aegis_guard::{Guard, Input, Report, Schema, Scope};
 //!
 //! /// What the configuration says under `settings:`.
-//! #[derive(serde::Deserialize)]
+//! #[derive(serde::Deserialize, Schema)]
 //! #[serde(deny_unknown_fields)]
 //! pub struct Settings {
+//!     /// What nobody may say
+//!     #[schema(items(min_length = 1))]
 //!     words: Vec<String>,
 //! }
 //!
@@ -18,8 +20,6 @@
 //!     const VERSION: &str = env!("CARGO_PKG_VERSION");
 //!     const DESCRIPTION: &str = "Blocks messages with forbidden words";
 //!     const SCOPE: Scope = Scope::Message;
-//!     const SETTINGS_SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"required":["words"],"properties":{
-//!         "words":{"type":"array","items":{"type":"string","minLength":1},"description":"What nobody may say"}}}"#;
 //!
 //!     fn new(settings: Settings) -> Result<Words, String> {
 //!         Ok(Words(settings))
@@ -75,24 +75,28 @@
 //! * **Scope.** A guard of [`Scope::Message`] is handed only messages that it has not judged yet. If it needs other messages to judge one, it
 //!   is of [`Scope::Conversation`].
 
+extern crate self as aegis_guard; // what is derived names it so
+
 mod bindings;
 #[cfg(feature = "cases")]
 pub mod cases;
 mod input;
 mod report;
+pub mod schema;
 
 #[doc(hidden)]
 pub mod component;
 
 pub use bindings::aegis::guard::types::*;
 pub use input::Text;
+pub use schema::Schema;
 use serde::de::DeserializeOwned;
 
 /// A guard: how it introduces itself, how it takes its settings, how it judges. [`export!`] makes a component of it.
 pub trait Guard: Sized + 'static {
     /// Read from the JSON of `settings:` in the configuration; no settings at all count as `{}`. [`NoSettings`] for a guard that takes none;
-    /// `#[serde(deny_unknown_fields)]`, so that a typo is an error.
-    type Settings: DeserializeOwned;
+    /// `#[serde(deny_unknown_fields)]`, so that a typo is an error. From their [`Schema`] the host checks and explains them before the guard sees them.
+    type Settings: DeserializeOwned + Schema;
 
     /// Its name, usually `env!("CARGO_PKG_NAME")`.
     const NAME: &str;
@@ -104,9 +108,6 @@ pub trait Guard: Sized + 'static {
     const STAGES: &[Stage] = &[Stage::Ingress, Stage::ToolResult, Stage::ToolCall, Stage::Egress];
     /// Whether it judges messages one by one or in the light of others.
     const SCOPE: Scope = Scope::Conversation;
-    /// JSON Schema of the settings, with which the host checks and explains them before the guard sees them; empty for a guard that takes
-    /// none. Written by hand: a generator inside the component would make it half as large again.
-    const SETTINGS_SCHEMA: &str = "";
     /// Further facts about it, such as `("license", "Apache-2.0")`.
     const NOTES: &[(&str, &str)] = &[];
 
@@ -134,6 +135,12 @@ Send it to ana.mueller@example.com or call +49 30 901820. The total was €1,234
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
+
+impl Schema for NoSettings {
+    fn schema() -> String {
+        String::new()
+    }
+}
 
 /// Makes the crate a component that is this [`Guard`]. Once in a crate, at its top; does nothing where the target is not WebAssembly.
 #[macro_export]

@@ -1,16 +1,19 @@
 //! Guard "sensitive-topic": people decide, or nothing passes, when a user speaks of one of the configured phrases.
 
-use aegis_guard::{Finding, Guard, Input, Report, Role, Scope, Stage, Text};
+use aegis_guard::{Finding, Guard, Input, Report, Role, Schema, Scope, Stage, Text};
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitiveTopic {
+    /// Found wherever they stand, in whatever case
+    #[schema(min_items = 1, items(min_length = 1))]
     phrases: Vec<String>,
+    /// What follows when one is found
     #[serde(default)]
     action: Action,
 }
 
-#[derive(Clone, Copy, Default, serde::Deserialize)]
+#[derive(Clone, Copy, Default, serde::Deserialize, Schema)]
 #[serde(rename_all = "snake_case")]
 enum Action {
     #[default]
@@ -25,9 +28,6 @@ impl Guard for SensitiveTopic {
     const DESCRIPTION: &str = env!("CARGO_PKG_DESCRIPTION");
     const STAGES: &[Stage] = &[Stage::Ingress];
     const SCOPE: Scope = Scope::Message;
-    const SETTINGS_SCHEMA: &str = r#"{"type": "object", "additionalProperties": false, "required": ["phrases"], "properties": {
-        "phrases": {"description": "Found wherever they stand, in whatever case", "type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
-        "action": {"description": "What follows when one is found", "enum": ["require_approval", "block"], "default": "require_approval"}}}"#;
 
     fn new(settings: SensitiveTopic) -> Result<SensitiveTopic, String> {
         let fine = !settings.phrases.is_empty() && settings.phrases.iter().all(|it| !it.is_empty());

@@ -1,11 +1,13 @@
 //! Asks for human review where a word of the settings is spoken of.
 
-use aegis_guard::{Guard, Input, Report, Scope};
+use aegis_guard::{Guard, Input, Report, Schema, Scope};
 
 /// What the configuration says under `settings:`.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// What asks for review, in whatever case
+    #[schema(items(min_length = 1))]
     words: Vec<String>,
 }
 
@@ -17,8 +19,6 @@ impl Guard for {{Camel}} {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const DESCRIPTION: &str = env!("CARGO_PKG_DESCRIPTION");
     const SCOPE: Scope = Scope::Message;
-    const SETTINGS_SCHEMA: &str = r#"{"type": "object", "additionalProperties": false, "required": ["words"], "properties": {
-        "words": {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "What asks for review, in whatever case"}}}"#;
 
     fn new(settings: Settings) -> Result<Self, String> {
         Ok({{Camel}}(settings))
