@@ -32,6 +32,9 @@ const LANGUAGES: [(&str, Tried); 11] = [
     ("assemblyscript", Tried::WithAll),
 ];
 
+/// Those whose SDK has a guard judge replies while they are written: each has an example in `examples/streaming/`.
+const STREAMING: [&str; 4] = ["rust", "python", "javascript", "typescript"];
+
 /// Those that give the same bytes from the same source, wherever it stands.
 const REPRODUCIBLE: [&str; 7] = ["rust", "wat", "c", "cpp", "go", "zig", "nim"];
 
@@ -92,7 +95,7 @@ impl Workshop {
 
     /// The outcome of `guard test --json`.
     fn test(&self, cases: &Path) -> Value {
-        let output = self.aegis(&["guard", "test", "my_guard.wasm", cases.to_str().expect("text"), "--json"]);
+        let output = self.aegis(&["guard", "test", "my_guard.wasm", cases.to_str().expect("text"), "--json", "--streams", "200"]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{}: {error}: {output:?}", self.language))
     }
 }
@@ -169,6 +172,22 @@ fn a_new_guard_in_any_language_builds_and_one_of_its_cases_fails_on_purpose() {
         let outcome = workshop.test(&workshop.guard().join("cases"));
         let failed: Vec<&str> = failures(&outcome).iter().filter_map(|it| it["name"].as_str()).collect();
         assert!(failed.len() == 1 && failed[0].contains("fail"), "{language}: {failed:?}");
+    });
+}
+
+#[test]
+fn a_reply_in_pieces_comes_out_of_a_streaming_guard_as_the_whole_does() {
+    each(languages().filter(|it| STREAMING.contains(it)), |language| {
+        let workshop = Workshop::of(language, &root().join("examples/streaming").join(language));
+        if workshop.build().is_none() {
+            return;
+        }
+        let outcome = workshop.test(&root().join("examples/streaming/cases"));
+        assert!(failures(&outcome).is_empty(), "{language}: {:#?}", failures(&outcome));
+        let streams = &outcome["streams"];
+        assert!(streams["tried"].as_u64() >= Some(200) && streams["wrong"].is_null() && outcome["hold"] == 6, "{language}: {streams}");
+        let checked = workshop.aegis(&["guard", "check", "my_guard.wasm"]);
+        assert!(checked.status.success(), "{language}: {}", String::from_utf8_lossy(&checked.stdout));
     });
 }
 

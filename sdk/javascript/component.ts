@@ -4,11 +4,19 @@ import type * as contract from "./contract.ts";
 import { Ready, told } from "./guard.ts";
 import { Input, stages, type Message, type Stage } from "./input.ts";
 import { close } from "./sandbox.ts";
-import type { Verdict } from "./verdict.ts";
+import { Reply } from "./stream.ts";
+import { Verdict } from "./verdict.ts";
 
 /** What the contract asks for, from what a guard's module exports as default. */
-export function scannerOf(exported: unknown): contract.Scanner {
+export const scannerOf = (exported: unknown): contract.Scanner => scanner(new Ready(exported));
+
+/** The same, and what judges replies while they are written. */
+export function scannersOf(exported: unknown): { scanner: contract.Scanner; streamScanner: contract.StreamScanner } {
   const ready = new Ready(exported);
+  return { scanner: scanner(ready), streamScanner: streamScanner(ready) };
+}
+
+function scanner(ready: Ready): contract.Scanner {
   return {
     describe: () => manifest(ready),
     configure: (settings) => {
@@ -16,6 +24,24 @@ export function scannerOf(exported: unknown): contract.Scanner {
       orText(() => ready.configure(settings));
     },
     scan: (input) => orText(() => judged(ready, input)),
+  };
+}
+
+function streamScanner(ready: Ready): contract.StreamScanner {
+  let begun: { input: contract.Input; reply: Reply } | undefined;
+  const reply = () => {
+    if (begun === undefined) throw "no reply was begun";
+    return begun;
+  };
+  return {
+    open: (input) => orText(() => void (begun = { input, reply: new Reply(ready, inputOf(input)) })),
+    push: (text) => orText(() => reply().reply.push(text)),
+    close: () =>
+      orText(() => {
+        const { rest, verdict, input } = reply().reply.close();
+        const evidence = verdict.verdict.tag === "sanitize" ? verdict : new Verdict({ tag: "allow" }, verdict.findings, verdict.labels);
+        return { rest, report: report(evidence, input, reply().input) };
+      }),
   };
 }
 
@@ -37,7 +63,7 @@ function manifest(ready: Ready): contract.Manifest {
     version: it.version ?? "0.1.0",
     description: it.description ?? "",
     stages: (it.stages ?? stages).map((stage) => stage.replace("_", "-") as contract.Stage),
-    streaming: "none",
+    streaming: it.streaming ?? "none",
     scope: it.scope ?? "conversation",
     settingsSchema: ready.schema,
     notes: Object.entries(it.notes ?? {}).map(([key, value]) => ({ key, value })),
@@ -46,7 +72,10 @@ function manifest(ready: Ready): contract.Manifest {
 
 function judged(ready: Ready, input: contract.Input): contract.Report {
   const ours = inputOf(input);
-  const verdict = ready.scan(ours);
+  return report(ready.scan(ours), ours, input);
+}
+
+function report(verdict: Verdict, ours: Input, input: contract.Input): contract.Report {
   return { verdict: verdict.verdict, findings: findingsOf(verdict), labels: [...verdict.labels], memory: memoryOf(ours, input) };
 }
 

@@ -56,6 +56,15 @@ export interface Manifest {
   notes: Label[];
 }
 
+export type Step = { tag: "emit"; val: string } | { tag: "block"; val: string } | { tag: "hold" };
+export type Ending = { rest: Step; report: Report };
+
+export interface StreamScanner {
+  open(input: Input): void;
+  push(text: string): Step;
+  close(): Ending;
+}
+
 export interface Scanner {
   describe(): Manifest;
   configure(settings: string): void;

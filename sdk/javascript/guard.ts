@@ -23,6 +23,13 @@ export interface Guard<F extends Fields = Fields> {
    */
   readonly warmUp?: readonly string[];
   readonly warmUpSettings?: Partial<Settings<F>>;
+  /**
+   * `incremental`: replies are judged while the model is still writing them, by the same `scan`. It has to find the same in a part of a text as in
+   * the whole: patterns and words are fine, counting hits is not. Where it blocks or asks, its findings say why.
+   */
+  readonly streaming?: "none" | "incremental";
+  /** For that: how long a hit is at most (as `length` counts), together with what has to be looked at before and behind it. So much is held back. */
+  readonly longest?: number | ((settings: Settings<F>) => number);
   /** Once, before any scan: a place to check and prepare. What it throws refuses the settings. */
   configure?(settings: Settings<F>): void;
   /** Judges. What it throws says why it could not judge, and is no verdict. */
@@ -46,10 +53,14 @@ export class Ready {
   constructor(exported: unknown) {
     this.guard = of(exported);
     this.fields = this.guard.settings && object(this.guard.settings);
-    const { stages: named = stages, scope = "conversation" } = this.guard;
+    const { stages: named = stages, scope = "conversation", streaming = "none", longest } = this.guard;
     for (const it of named) if (!stages.includes(it)) throw new Error(`there is no stage ${it}; there are: ${stages.join(", ")}`);
     if (named.length === 0) throw new Error(`name at least one stage: ${stages.join(", ")}`);
     if (scope !== "message" && scope !== "conversation") throw new Error(`there is no scope ${scope}; there are: message, conversation`);
+    if (streaming !== "none" && streaming !== "incremental")
+      throw new Error(`there is no streaming ${streaming}; there are: none, incremental`);
+    if (streaming === "incremental" && (longest === undefined || !named.includes("egress")))
+      throw new Error("to judge replies while they are written, it has to say how long a hit is at most, as in longest: 64, and to be asked at egress");
     this.warm();
   }
 
@@ -67,6 +78,15 @@ export class Ready {
     // Without settings of its own, a guard takes none: an object without fields says so.
     this.configured = (this.fields ?? object({})).read(value, "");
     this.guard.configure?.(this.configured);
+  }
+
+  /** How much of a reply may still become a hit. */
+  heldBack(): number {
+    const { longest = 1 } = this.guard;
+    if (this.configured === undefined) throw "configure comes first";
+    const length = Math.floor(typeof longest === "function" ? longest.call(this.guard, this.configured) : longest);
+    if (!Number.isFinite(length)) throw `longest is ${length}: say a number`;
+    return Math.max(1, length);
   }
 
   scan(input: Input): Verdict {

@@ -72,7 +72,8 @@ export class Text {
   }
 }
 
-function utf8Length(text: string): number {
+/** Bytes of UTF-8. */
+export function utf8Length(text: string): number {
   let bytes = text.length;
   // Most of most texts is ASCII, and the engine's own loop takes it out faster than one in its language.
   const wide = text.replace(/[\0-\x7f]+/g, "");

@@ -2,11 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { scannerOf } from "../component.ts";
+import { scannerOf, scannersOf } from "../component.ts";
 import type { Input as ContractInput, Message } from "../contract.ts";
 import { Ready } from "../guard.ts";
 import { allow, block, guard, Input, mask, requireApproval, s, type Finding, type Guard, type Settings } from "../index.ts";
 import { object, type Fields } from "../settings.ts";
+import { Reply } from "../stream.ts";
 
 const text = (content: string) => Input.of(content).texts()[0]!;
 const spans = (content: string, found: readonly Finding[]) =>
@@ -194,4 +195,82 @@ test("there is no clock and no randomness once it is configured", () => {
   [globalThis.Date, Math.random] = [date, random];
   for (const it of refusals) assert.match(it, /no (clock|randomness) in a guard/);
   assert.equal(given, "1970-01-01T00:00:00.000Z");
+});
+
+const secrets = (longest: number) =>
+  new Ready({
+    name: "secrets",
+    stages: ["egress"],
+    streaming: "incremental",
+    longest,
+    scan(input: Input) {
+      const [blocked, asked] = [input.find("forbidden"), input.find("review")];
+      if (blocked.length > 0) return block("no", blocked);
+      if (asked.length > 0) return requireApproval("?", asked);
+      return mask(input.find(/SECRET-[0-9]{4}/, "aa"), "[]");
+    },
+  });
+
+function streamed(ready: Ready, pieces: readonly string[]): { out: string; end: string; found: readonly Finding[] } {
+  ready.configure("{}");
+  const reply = new Reply(ready, new Input({ stage: "egress" }));
+  let out = "";
+  for (const piece of pieces) {
+    const step = reply.push(piece);
+    if (step.tag !== "emit") return { out, end: step.tag, found: reply.close().verdict.findings };
+    out += step.val;
+  }
+  const { rest, verdict } = reply.close();
+  return { out: out + (rest.tag === "emit" ? rest.val : ""), end: rest.tag, found: verdict.findings };
+}
+
+test("the pieces of a reply come out as the whole does", () => {
+  for (const [content, expected] of [
+    ["", ""],
+    ["é SECRET-1234 👋, and at some length", "é [] 👋, and at some length"],
+    ["SECRET-123SECRET-1234SECRET-9999", "SECRET-123[][]"],
+    ["a".repeat(41), "[]".repeat(20) + "a"],
+    ["👋SECRET-12345 and 👋👋👋👋👋👋👋👋👋👋👋👋 a SECRET-", "👋[]5 and 👋👋👋👋👋👋👋👋👋👋👋👋 a SECRET-"],
+  ] as const) {
+    const whole = streamed(secrets(11), [content]);
+    assert.equal(whole.out, expected);
+    assert.deepEqual(streamed(secrets(11), [...content]), whole);
+  }
+});
+
+test("a block and a question end a reply, and what went out is its beginning", () => {
+  const masked = streamed(secrets(11), [..."a SECRET-1234 before something forbidden, and more"]);
+  assert.deepEqual([masked.out, masked.end], ["a [] before somethi", "block"]);
+  for (const [word, end] of [["forbidden", "block"], ["review", "hold"]] as const) {
+    const content = `a long beginning, then ${word} and a long end that nobody sees`;
+    for (const pieces of [[content], [...content]]) {
+      const it = streamed(secrets(11), pieces);
+      assert.deepEqual([it.end, content.startsWith(it.out), it.out.includes(word)], [end, true, false]);
+    }
+  }
+});
+
+test("text goes out while the reply is being written, and a hit that is longer than said is an error", () => {
+  const ready = secrets(11);
+  ready.configure("{}");
+  const reply = new Reply(ready, new Input({ stage: "egress" }));
+  assert.deepEqual(reply.push("héllo SECRET-1234 world"), { tag: "emit", val: "héllo " });
+  assert.deepEqual(reply.push(", hello"), { tag: "emit", val: "[] w" });
+  assert.match(thrown(() => streamed(secrets(3), [..."a SECRET-1234 b"])), /longer than the 3 characters/);
+});
+
+test("a streaming guard has to say how long a hit is, and to be asked at egress", () => {
+  const scan = () => allow();
+  for (const [more, named] of [
+    [{}, /longest/],
+    [{ longest: 3, stages: ["ingress"] }, /egress/],
+    [{ streaming: "window" }, /window/],
+  ] as const)
+    assert.match(thrown(() => new Ready({ name: "x", streaming: "incremental", scan, ...more })), named);
+  const { scanner, streamScanner } = scannersOf({ name: "x", streaming: "incremental", longest: 1, scan });
+  assert.equal(scanner.describe().streaming, "incremental");
+  scanner.configure("{}");
+  assert.match(thrown(() => streamScanner.push("x")), /no reply was begun/);
+  streamScanner.open(input({ stage: "egress" }));
+  assert.deepEqual([streamScanner.push("é!"), streamScanner.close().rest], [{ tag: "emit", val: "é" }, { tag: "emit", val: "!" }]);
 });

@@ -10,6 +10,7 @@ from wit_world.imports import types as wit
 
 from . import _guard, _sandbox
 from ._input import Finding, Input, Place, Principal, Tool
+from ._stream import Reply, Step
 from ._verdict import Verdict
 
 _ROLES = {it: it.name.lower() for it in wit.Role}
@@ -18,8 +19,16 @@ _STAGES = {it: it.name.lower() for it in wit.Stage}
 
 def scanner_of(module: types.ModuleType) -> type:
     """The class that the contract asks for, from a module with a guard."""
-    guard = _guard.find(module)
+    return _scanner(_guard.find(module))
 
+
+def scanners_of(module: types.ModuleType) -> tuple[type, type]:
+    """The two classes that the contract asks for of a guard that also judges replies while they are written."""
+    guard = _guard.find(module)
+    return _scanner(guard), _stream_scanner(guard)
+
+
+def _scanner(guard: _guard.Guard) -> type:
     class Scanner(exports.Scanner):
         def describe(self) -> wit.Manifest:
             return _manifest(guard)
@@ -42,13 +51,52 @@ def scanner_of(module: types.ModuleType) -> type:
     return Scanner
 
 
+def _stream_scanner(guard: _guard.Guard) -> type:
+    # Only in the world of such guards.
+    from wit_world.exports import stream_scanner
+
+    def step(it: Step) -> Any:
+        match it.kind:
+            case "block":
+                return stream_scanner.Step_Block(it.text)
+            case "hold":
+                return stream_scanner.Step_Hold()
+        return stream_scanner.Step_Emit(it.text)
+
+    class StreamScanner(exports.StreamScanner):
+        _reply: Reply
+        _had_memory: bool
+
+        def open(self, input: wit.Input) -> None:
+            try:
+                StreamScanner._reply = Reply(guard, _input(input))
+            except _guard.Refused as error:
+                raise Err(str(error)) from error
+            StreamScanner._had_memory = input.memory is not None
+
+        def push(self, text: str) -> Any:
+            try:
+                return step(StreamScanner._reply.push(text))
+            except _guard.Refused as error:
+                raise Err(str(error)) from error
+
+        def close(self) -> Any:
+            try:
+                rest, verdict, input = StreamScanner._reply.close()
+                return stream_scanner.Ending(step(rest), _report(verdict, input, StreamScanner._had_memory))
+            except _guard.Refused as error:
+                raise Err(str(error)) from error
+
+    return StreamScanner
+
+
 def _manifest(guard: _guard.Guard) -> wit.Manifest:
     return wit.Manifest(
         name=guard.name,
         version=guard.version,
         description=guard.description,
         stages=[wit.Stage[it.upper()] for it in guard.stages],
-        streaming=wit.StreamingMode.NONE,
+        streaming=wit.StreamingMode[guard.streaming.upper()],
         scope=wit.Scope[guard.scope.upper()],
         settings_schema=guard.schema,
         notes=_labels(guard.notes),

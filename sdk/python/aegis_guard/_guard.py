@@ -39,6 +39,10 @@ class Guard:
     scope: str = "conversation"
     notes: dict[str, str] = field(default_factory=dict)
     warm_up: tuple[str, ...] = ()
+    #: `incremental`: replies are judged while the model is still writing them.
+    streaming: str = "none"
+    #: Characters that a hit has at most, together with what has to be looked at before and behind it; also a function of the settings.
+    longest: "int | Callable[[Any], int] | None" = None
     #: The dataclass of its settings; None where it takes none.
     settings: Any = None
     #: From settings to the function that judges.
@@ -57,6 +61,13 @@ class Guard:
             raise ValueError(f"{self.name}: name at least one stage: {', '.join(STAGES)}")
         if self.scope not in ("message", "conversation"):
             raise ValueError(f"{self.name}: there is no scope {self.scope!r}; there are: message, conversation")
+        if self.streaming not in ("none", "incremental"):
+            raise ValueError(f"{self.name}: there is no streaming {self.streaming!r}; there are: none, incremental")
+        if self.streaming == "incremental" and (self.longest is None or "egress" not in self.stages):
+            raise ValueError(
+                f"{self.name}: to judge replies while they are written, it has to say how many characters a hit has at most, as in longest=64, "
+                "and to be asked at egress"
+            )
         if self.settings is not None and not dataclasses.is_dataclass(self.settings):
             raise TypeError(f"{self.name}: settings are a class with @dataclass, not {self.settings!r}")
         self.schema  # so that a mistake in the settings' types is found at build
@@ -93,6 +104,13 @@ class Guard:
                     if self.warm_up:
                         raise Refused(f"warm_up at {stage}: {error}") from error
 
+    def held_back(self) -> int:
+        """How many characters of a reply may still become a hit."""
+        try:
+            return max(1, int(self.longest(self._configured) if callable(self.longest) else self.longest or 1))
+        except Exception as error:
+            raise Refused(f"longest: {_told(error)}") from error
+
     def scan(self, input: Input) -> Verdict:
         """Judges."""
         scan = self._scan
@@ -123,11 +141,18 @@ def guard(
     scope: str = "conversation",
     notes: Mapping[str, str] | None = None,
     warm_up: Iterable[str] = (),
+    streaming: str = "none",
+    longest: "int | Callable[[Any], int] | None" = None,
 ) -> Any:
     """Makes a guard of a function. Its name and its docstring are the guard's, its parameter `settings` has the type of the settings.
 
     A guard with `scope="message"` judges each message by itself, and is handed only those that it has not judged yet. `warm_up` are texts like those
     of the traffic, scanned once at load: every scan starts with the caches that they filled.
+
+    With `streaming="incremental"`, replies are judged while the model is still writing them, by the same function: `longest` says how many characters
+    a hit has at most, together with what has to be looked at before and behind it, as a number or as a function of the settings. So much is held back.
+    It has to find the same in a part of a text as in the whole: patterns and words are fine, counting hits is not. Where it blocks or asks, its
+    findings say why.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,6 +164,8 @@ def guard(
             scope=scope,
             notes=dict(notes or {}),
             warm_up=tuple(warm_up),
+            streaming=streaming,
+            longest=longest,
             settings=typing.get_type_hints(function).get("settings"),
             start=lambda settings: function,
         )
@@ -162,11 +189,12 @@ def find(module: types.ModuleType) -> Guard:
 
 def of_class(kind: type) -> Guard:
     """A guard from a class with a method `scan`; everything else that it says about itself is optional."""
-    if getattr(kind, "streaming", "none") != "none":
-        raise ValueError(f'{kind.__name__}: a guard in Python judges complete replies only: write streaming = "none"')
     _check_parameters(kind.scan)  # type: ignore[attr-defined]
     settings = typing.get_type_hints(kind).get("settings")
-    known = {it: getattr(kind, it) for it in ("version", "description", "stages", "scope", "notes", "warm_up") if hasattr(kind, it)}
+    names = ("version", "description", "stages", "scope", "notes", "warm_up", "streaming", "longest")
+    known = {it: getattr(kind, it) for it in names if hasattr(kind, it)}
+    if callable(known.get("longest")):
+        known["longest"] = lambda settings: _instance(kind, settings).longest()
     known.setdefault("description", _first_line(kind))
     default = re.sub("(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Guard")).lower()
     return Guard(name=getattr(kind, "name", default), settings=settings, start=lambda value: _instance(kind, value).scan, **known)

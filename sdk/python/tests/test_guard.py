@@ -13,6 +13,7 @@ import aegis_guard._settings as settings
 from aegis_guard import Input, Verdict, allow, block, guard, mask, require_approval, setting
 from aegis_guard._guard import Guard, Refused, find
 from aegis_guard._input import STAGES, Text
+from aegis_guard._stream import Reply
 
 
 def module(**names) -> types.ModuleType:
@@ -286,6 +287,97 @@ class Verdicts(unittest.TestCase):
     def test_each_verdict_keeps_what_it_was_given(self):
         it = require_approval("why", approvers=["team:law"], required=2, labels={"a": "b"})
         self.assertEqual((it.kind, it.reason, it.approvers, it.required, it.labels), ("require_approval", "why", ["team:law"], 2, {"a": "b"}))
+
+
+class Streams(unittest.TestCase):
+    def guard(self, longest: int = 11) -> Guard:
+        secret = re.compile("SECRET-[0-9]{4}")
+
+        @guard(name="secrets", stages=["egress"], streaming="incremental", longest=longest)
+        def secrets(input):
+            if found := input.find("forbidden"):
+                return block("no", found)
+            if found := input.find("review"):
+                return require_approval("?", found)
+            return mask(input.find(secret, "aa"), "[]")
+
+        return ready(secrets=secrets)
+
+    def streamed(self, it: Guard, pieces) -> tuple[str, str, list]:
+        reply, out = Reply(it, Input(stage="egress")), ""
+        for piece in pieces:
+            step = reply.push(piece)
+            if step.kind != "emit":
+                return out, step.kind, reply.close()[1].findings
+            out += step.text
+        rest, verdict, _ = reply.close()
+        return out + (rest.text if rest.kind == "emit" else ""), rest.kind, verdict.findings
+
+    def test_pieces_come_out_as_the_whole_does(self):
+        for text, expected in (
+            ("", ""),
+            ("é SECRET-1234 👋, and at some length", "é [] 👋, and at some length"),
+            ("SECRET-123SECRET-1234SECRET-9999", "SECRET-123[][]"),
+            ("a" * 41, "[]" * 20 + "a"),
+            ("👋SECRET-12345 and 👋👋👋👋👋👋👋👋👋👋👋👋 a SECRET-", "👋[]5 and 👋👋👋👋👋👋👋👋👋👋👋👋 a SECRET-"),
+        ):
+            it = self.guard()
+            whole = self.streamed(it, [text])
+            self.assertEqual((whole[0], self.streamed(it, text)), (expected, whole), text)
+
+    def test_a_block_and_a_question_end_it_and_what_went_out_is_the_beginning(self):
+        self.assertEqual(self.streamed(self.guard(), "a SECRET-1234 before something forbidden, and more")[:2], ("a [] before somethi", "block"))
+        for word, kind in (("forbidden", "block"), ("review", "hold")):
+            text = f"a long beginning, then {word} and a long end that nobody sees"
+            for pieces in ([text], text):
+                out, ended, _ = self.streamed(self.guard(), pieces)
+                self.assertEqual((ended, text.startswith(out), word in out), (kind, True, False))
+
+    def test_text_goes_out_while_the_reply_is_being_written(self):
+        reply = Reply(self.guard(), Input(stage="egress"))
+        self.assertEqual(reply.push("héllo SECRET-1234 world"), ("emit", "héllo "))
+        self.assertEqual(reply.push(", hello"), ("emit", "[] w"))
+
+    def test_a_hit_that_is_longer_than_said_is_an_error(self):
+        with self.assertRaisesRegex(Refused, "longer than the 3 characters"):
+            self.streamed(self.guard(3), "a SECRET-1234 b")
+
+    def test_what_a_streaming_guard_has_to_say_is_asked_for(self):
+        for more, named in (({}, "longest"), ({"longest": 5, "stages": ["ingress"]}, "egress"), ({"streaming": "window"}, "window")):
+            with self.assertRaisesRegex(ValueError, named):
+                guard(**({"streaming": "incremental"} | more))(lambda input: allow())
+
+    def test_a_class_says_how_long_a_hit_is_by_a_number_or_by_its_settings(self):
+        @dataclass
+        class Settings:
+            words: list[str]
+
+        class Words:
+            settings: Settings
+            streaming = "incremental"
+
+            def longest(self):
+                return max(map(len, self.settings.words))
+
+            def scan(self, input):
+                return mask(input.find(*self.settings.words), "*")
+
+        Words.__annotations__["settings"] = Settings
+        it = ready('{"words": ["abc", "d"]}', Words=Words)
+        self.assertEqual((it.streaming, it.held_back()), ("incremental", 3))
+        self.assertEqual(self.streamed(it, "xabcd y")[0], "x** y")
+
+    def test_each_scan_begins_with_the_state_that_the_reply_began_with(self):
+        class Counting:
+            streaming, longest = "incremental", 1
+
+            def scan(self, input):
+                input.state["scans"] = input.state.get("scans", 0) + 1
+                return allow()
+
+        reply = Reply(ready(Counting=Counting), Input(stage="egress", state={"scans": 1}))
+        reply.push("one"), reply.push("two")
+        self.assertEqual(reply.close()[2].state, {"scans": 2})
 
 
 if __name__ == "__main__":

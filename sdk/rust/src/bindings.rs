@@ -29,3 +29,15 @@ wit_bindgen::generate!({
         ],
     },
 });
+
+/// What guards export besides that judge replies while they are written; the types are those above.
+pub(crate) mod streaming {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package aegis:streaming; world streaming { export aegis:guard/stream-scanner@0.1.0; }",
+        world: "aegis:streaming/streaming",
+        pub_export_macro: true,
+        export_macro_name: "export_streaming",
+        with: { "aegis:guard/types@0.1.0": crate::bindings::aegis::guard::types },
+    });
+}

@@ -1,11 +1,18 @@
 //! Between the exports of a component and a [`Guard`]. No state in this file: [`crate::export!`] keeps the guard.
 
+use crate::stream::{Reply, Step, Streaming};
 use crate::{Guard, Input, Label, Manifest, Report, Schema, StreamingMode};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 pub use crate::bindings::export;
 pub use crate::bindings::exports;
 pub use exports::aegis::guard::scanner::Guest;
+
+/// What a streaming guard exports besides.
+pub mod streaming {
+    pub use crate::bindings::streaming::{export_streaming, exports};
+    pub use exports::aegis::guard::stream_scanner::{Ending, Guest, Step};
+}
 
 /// How the guard introduces itself.
 pub fn describe<G: Guard>() -> Manifest {
@@ -41,6 +48,38 @@ pub fn configure<G: Guard>(slot: &OnceCell<G>, settings: &str) -> Result<(), Str
 /// Judges.
 pub fn scan<G: Guard>(slot: &OnceCell<G>, input: &Input) -> Result<Report, String> {
     slot.get().ok_or("not configured")?.scan(input)
+}
+
+/// How a guard introduces itself that judges replies while they are written.
+pub fn describe_streaming<G: Streaming>() -> Manifest {
+    Manifest { streaming: StreamingMode::Incremental, ..describe::<G>() }
+}
+
+/// Begins a reply.
+pub fn open<G: Streaming>(slot: &OnceCell<G>, reply: &RefCell<Option<Reply>>, input: Input) -> Result<(), String> {
+    reply.replace(Some(Reply::open(slot.get().ok_or("not configured")?, input)));
+    Ok(())
+}
+
+/// A piece of it.
+pub fn push<G: Streaming>(slot: &OnceCell<G>, reply: &RefCell<Option<Reply>>, piece: &str) -> Result<streaming::Step, String> {
+    let (guard, mut reply) = (slot.get().ok_or("not configured")?, reply.borrow_mut());
+    Ok(stepped(reply.as_mut().ok_or("no reply was begun")?.push(guard, piece)?))
+}
+
+/// Its end.
+pub fn close<G: Streaming>(slot: &OnceCell<G>, reply: &RefCell<Option<Reply>>) -> Result<streaming::Ending, String> {
+    let reply = reply.take().ok_or("no reply was begun")?;
+    let (rest, report) = reply.close(slot.get().ok_or("not configured")?)?;
+    Ok(streaming::Ending { rest: stepped(rest), report })
+}
+
+fn stepped(step: Step) -> streaming::Step {
+    match step {
+        Step::Emit(text) => streaming::Step::Emit(text),
+        Step::Block(why) => streaming::Step::Block(why),
+        Step::Hold => streaming::Step::Hold,
+    }
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub mod cases;
 mod input;
 mod report;
 pub mod schema;
+mod stream;
 
 #[doc(hidden)]
 pub mod component;
@@ -91,6 +92,7 @@ pub use bindings::aegis::guard::types::*;
 pub use input::Text;
 pub use schema::Schema;
 use serde::de::DeserializeOwned;
+pub use stream::{Reply, Step, Streaming};
 
 /// A guard: how it introduces itself, how it takes its settings, how it judges. [`export!`] makes a component of it.
 pub trait Guard: Sized + 'static {
@@ -171,6 +173,57 @@ macro_rules! export {
             }
 
     $crate::component::export!(Component with_types_in $crate::component);
+        };
+    };
+}
+
+/// Makes the crate a component that is this [`Streaming`] guard: [`export!`] for one that also judges replies while the model is still writing them.
+#[macro_export]
+macro_rules! export_streaming {
+    ($guard:ty) => {
+        const _: fn() -> $crate::Manifest = $crate::component::describe_streaming::<$guard>;
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::component::streaming;
+
+            ::std::thread_local! {
+                static GUARD: ::std::cell::OnceCell<$guard> = const { ::std::cell::OnceCell::new() };
+                static REPLY: ::std::cell::RefCell<::std::option::Option<$crate::Reply>> = const { ::std::cell::RefCell::new(None) };
+            }
+
+            struct Component;
+
+            impl $crate::component::Guest for Component {
+                fn describe() -> $crate::Manifest {
+                    $crate::component::describe_streaming::<$guard>()
+                }
+
+                fn configure(settings: ::std::string::String) -> ::std::result::Result<(), ::std::string::String> {
+                    GUARD.with(|guard| $crate::component::configure(guard, &settings))
+                }
+
+                fn scan(input: $crate::Input) -> ::std::result::Result<$crate::Report, ::std::string::String> {
+                    GUARD.with(|guard| $crate::component::scan(guard, &input))
+                }
+            }
+
+            impl streaming::Guest for Component {
+                fn open(input: $crate::Input) -> ::std::result::Result<(), ::std::string::String> {
+                    GUARD.with(|guard| REPLY.with(|reply| $crate::component::open(guard, reply, input)))
+                }
+
+                fn push(text: ::std::string::String) -> ::std::result::Result<streaming::Step, ::std::string::String> {
+                    GUARD.with(|guard| REPLY.with(|reply| $crate::component::push(guard, reply, &text)))
+                }
+
+                fn close() -> ::std::result::Result<streaming::Ending, ::std::string::String> {
+                    GUARD.with(|guard| REPLY.with(|reply| $crate::component::close(guard, reply)))
+                }
+            }
+
+    $crate::component::export!(Component with_types_in $crate::component);
+    $crate::component::streaming::export_streaming!(Component with_types_in $crate::component::streaming);
         };
     };
 }

@@ -39,7 +39,8 @@ pub(super) fn component(project: &Project, endings: &[&str], progress: &mut dyn 
     let source = project.source(endings)?;
     project.sdk()?;
     let scratch = project.scratch()?;
-    sdk::write(&scratch.join("entry.js"), entry(&source).as_bytes())?;
+    let world = project.world(&source);
+    sdk::write(&scratch.join("entry.js"), entry(&source, world).as_bytes())?;
     sdk::write(&scratch.join("guard.wit"), WIT.as_bytes())?;
     progress("bundling with esbuild");
     // From the folder, with relative names: they get into the bundle's comments. Names are kept, for they are in error messages.
@@ -49,13 +50,16 @@ pub(super) fn component(project: &Project, endings: &[&str], progress: &mut dyn 
     run(bundle)?;
     progress("putting it into QuickJS with componentize-qjs");
     let mut component = qjs.command(&scratch);
-    component.args(["--sync", "--stub-wasi", "--wit", "guard.wit", "-n", "guard", "--js", "bundle.js", "-o", "guard.wasm"]);
+    component.args(["--sync", "--stub-wasi", "--wit", "guard.wit", "-n", world, "--js", "bundle.js", "-o", "guard.wasm"]);
     stdout(component)?; // what it prints when all went well is of no use
     read(&scratch.join("guard.wasm"))
 }
 
-fn entry(source: &str) -> String {
-    format!(
-        "import guard from \"../../{source}\";\nimport {{ scannerOf }} from \"../javascript/component.ts\";\n\nexport const scanner = scannerOf(guard);\n"
-    )
+fn entry(source: &str, world: &str) -> String {
+    let (name, made) = if world == "guard" {
+        ("scannerOf", "scanner = scannerOf(guard)")
+    } else {
+        ("scannersOf", "{ scanner, streamScanner } = scannersOf(guard)")
+    };
+    format!("import guard from \"../../{source}\";\nimport {{ {name} }} from \"../javascript/component.ts\";\n\nexport const {made};\n")
 }

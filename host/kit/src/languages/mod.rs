@@ -210,6 +210,12 @@ impl Project {
         Ok(scratch)
     }
 
+    /// Which world of the contract a guard is made for by tools that have to be told: its own file says whether it judges replies while they are
+    /// written. One that does not, and only speaks of it, says so again in its manifest.
+    pub(crate) fn world(&self, source: &str) -> &'static str {
+        if self.says(source, "\"incremental\"") || self.says(source, "'incremental'") { "streaming-guard" } else { "guard" }
+    }
+
     /// Whether this file of the folder says so.
     pub(crate) fn says(&self, file: &str, word: &str) -> bool {
         std::fs::read_to_string(self.folder.join(file)).is_ok_and(|it| it.contains(word))

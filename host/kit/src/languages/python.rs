@@ -27,14 +27,14 @@ fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, K
     let tool = COMPONENTIZE_PY.find(&project.folder)?;
     let source = project.source(&[".py"])?;
     let (scratch, sdk_folder) = (project.scratch()?, project.sdk()?);
-    let code = scratch.join("code");
+    let (code, world) = (scratch.join("code"), project.world(&source));
     copy(&project.folder, &project.folder, &code)?;
     // A name of our own: the tool generates modules, and may not meet one of the guard's.
-    sdk::write(&code.join("aegis_component.py"), entry(source.trim_end_matches(".py")).as_bytes())?;
+    sdk::write(&code.join("aegis_component.py"), entry(source.trim_end_matches(".py"), world).as_bytes())?;
     sdk::write(&scratch.join("guard.wit"), WIT.as_bytes())?;
     progress("freezing the interpreter with componentize-py (ten seconds or so)");
     let mut command = tool.command(&scratch);
-    command.args(["-q", "-d", "guard.wit", "-w", "guard", "componentize", "--stub-wasi", "-p", "code", "-p"]);
+    command.args(["-q", "-d", "guard.wit", "-w", world, "componentize", "--stub-wasi", "-p", "code", "-p"]);
     command.arg(sdk_folder).args(["aegis_component", "-o", "guard.wasm"]);
     // Packages come from the folder's own environment, or from the one that is active, and from nowhere else: without one the tool would take
     // whatever this machine has.
@@ -49,8 +49,9 @@ fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, K
     read(&scratch.join("guard.wasm"))
 }
 
-fn entry(module: &str) -> String {
-    format!("import {module}\nfrom aegis_guard._component import scanner_of\n\nScanner = scanner_of({module})\n")
+fn entry(module: &str, world: &str) -> String {
+    let (name, made) = if world == "guard" { ("scanner_of", "Scanner") } else { ("scanners_of", "Scanner, StreamScanner") };
+    format!("import {module}\nfrom aegis_guard._component import {name}\n\n{made} = {name}({module})\n")
 }
 
 /// An environment without a package, as the tool expects one.
