@@ -1,7 +1,7 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
 # One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once;
 # `bench` measures the release.
-.PHONY: dev build test test-languages languages nightly fuzz bench lint examples guards audit setup setup-tests setup-lint setup-fuzz setup-languages
+.PHONY: dev build test test-languages test-cluster languages nightly fuzz bench lint examples guards audit setup setup-tests setup-lint setup-fuzz setup-languages setup-cluster
 
 AEGIS := target/debug/aegis
 TOOLS := PATH="$(CURDIR)/target/tools/python/bin:$(CURDIR)/target/tools/node_modules/.bin:$$PATH" # as setup-languages installs them
@@ -24,6 +24,11 @@ test: setup-tests          ## set up what is missing, run every test
 test-languages: setup-languages ## build guards in all languages, run their cases; says what it skipped
 	cargo build --workspace --locked
 	$(TOOLS) AEGIS_LANGUAGES=all cargo test --workspace --locked --test aegis languages -- --nocapture
+
+test-cluster: setup-cluster ## Postgres on three nodes whose primary is killed and held still under load
+	cargo build --workspace --locked
+	AEGIS_CLUSTER=1 cargo test --workspace --locked --test aegis cluster -- --nocapture
+	AEGIS_CLUSTER=1 cargo test --workspace --locked --lib a_cluster_ -- --nocapture
 
 languages: setup-languages ## measure the example guard in every language; the table of docs/languages.md
 	cargo build --release -p aegis -p aegis-bench --locked
@@ -80,3 +85,6 @@ setup-fuzz:
 
 setup-languages:
 	scripts/setup.sh --languages
+
+setup-cluster:
+	scripts/setup.sh --cluster

@@ -5,13 +5,14 @@
 #                               pgbouncer; where there is Python or Node, what makes guards in Python, JavaScript and TypeScript
 #   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
 #   scripts/setup.sh --fuzz     what `make fuzz` needs too: cargo-fuzz, below target/tools
+#   scripts/setup.sh --cluster  what `make test-cluster` needs too: Postgres, patroni, etcd and haproxy
 #   scripts/setup.sh --languages  what `make test-languages` needs too: compilers for guards in every language, below target/tools
 set -euo pipefail
 cd "$(dirname "$0")/.." # where rust-toolchain.toml stands
 
 case "${1:-}" in
-    "" | --tests | --lint | --fuzz | --languages) purpose="${1:-}" ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    "" | --tests | --lint | --fuzz | --cluster | --languages) purpose="${1:-}" ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 say() { echo "setup: $*" >&2; }
@@ -56,21 +57,35 @@ rust() {
     has cc || apt_install gcc libc6-dev || fail "a C compiler is missing (cc): install gcc or clang"
 }
 
-# Debian's packages would make a cluster and start it, and a pooler: the tests start their own.
-databases() {
-    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb && has pgbouncer && return
-    local policy=/usr/sbin/policy-rc.d ours=
-    if has apt-get && [ ! -e "$policy" ]; then
+# Debian's packages would make databases and start them, and what stands around them: the tests start their own.
+install_unstarted() { # PACKAGE…
+    has apt-get || return 1
+    local policy=/usr/sbin/policy-rc.d ours= done=1
+    if [ ! -e "$policy" ]; then
         ours=yes
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy"
     fi
-    local done=1
-    if has apt-get && apt_install postgresql-common; then
+    if apt_install postgresql-common; then
         as_root sed -ri 's/^#? *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-        apt_install postgresql pgbouncer && done=0
+        apt_install "$@" && done=0
     fi
     [ -z "$ours" ] || as_root rm -f "$policy"
     return $done
+}
+
+databases() {
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb && has pgbouncer && return
+    install_unstarted postgresql pgbouncer
+}
+
+cluster() {
+    databases || fail "the tests need Postgres 15 or newer: install it with your distribution's packages; it need not run"
+    local missing=()
+    has patroni || missing+=(patroni)
+    has etcd || missing+=(etcd-server)
+    has haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+    [ ${#missing[@]} = 0 ] || install_unstarted "${missing[@]}" ||
+        fail "the tests of a cluster need ${missing[*]}: install them with your distribution's packages; they need not run"
 }
 
 tests() {
@@ -154,5 +169,6 @@ case "$purpose" in
     --tests) tests; scripting ;;
     --lint) lint ;;
     --fuzz) fuzz ;;
+    --cluster) cluster ;;
     --languages) languages ;;
 esac

@@ -1,6 +1,12 @@
 //! A real Postgres from the distribution's package, in a temporary folder, for tests: started, stopped, killed and started again. It never
 //! runs as root, listens on this machine alone, and is gone when the process that started it is, whatever ended that one.
 
+mod cluster;
+mod tls;
+
+pub use cluster::Cluster;
+pub use tls::Authority;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -34,23 +40,51 @@ impl Server {
     /// Makes a new one and starts it. Its user `postgres` needs no password. It never waits for the disk: processes are killed here, and never the
     /// machine, so what they wrote is there, whether the disk has it or not.
     pub fn start() -> Server {
-        Server::make(&std::env::temp_dir(), &["-c", "fsync=off"])
+        Server::make(new_folder(&std::env::temp_dir()), &["-c", "fsync=off"])
     }
 
     /// One that is as durable as in production, below this folder: for measuring.
     pub fn start_durable(below: &Path) -> Server {
-        Server::make(below, &[])
+        Server::make(new_folder(below), &[])
     }
 
-    fn make(below: &Path, options: &'static [&'static str]) -> Server {
-        let folder = tempfile::Builder::new().prefix("aegis-postgres").tempdir_in(below).expect("a temporary folder").keep();
-        hand_over(&folder);
+    /// One on a disk of its own, of so many MiB; nothing where this machine does not let us mount one, which is said.
+    pub fn start_on_a_small_disk(size: u32) -> Option<Server> {
+        let (folder, user) = (new_folder(&std::env::temp_dir()), other_user().map_or(String::new(), |it| format!(",uid={it},gid={it}")));
+        let data = folder.join("data");
+        fs::create_dir(&data).expect("the folder is ours");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}m,mode=700{user}"), "aegis-test"]).arg(&data);
+        if mount.output().is_ok_and(|it| it.status.success()) {
+            return Some(Server::make(folder, &[]));
+        }
+        println!("skipped: only root may mount a small tmpfs, and not in every container");
+        fs::remove_dir_all(folder).expect("it is ours");
+        None
+    }
+
+    /// Leaves no room on its disk, which should be a small one.
+    pub fn fill_disk(&self) {
+        let mut filler = fs::File::options().create(true).append(true).open(self.filler()).expect("a file");
+        while filler.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    /// Takes away what fills it.
+    pub fn make_room(&self) {
+        fs::remove_file(self.filler()).expect("it was filled");
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.folder.join("data/filler")
+    }
+
+    fn make(folder: PathBuf, options: &'static [&'static str]) -> Server {
         let mut init = as_user("initdb");
         init.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]).arg(folder.join("data"));
         let made = init.current_dir("/").output().expect("initdb starts");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let watch = watch(&folder);
-        let mut server = Server { folder, port: free_port(), options, postmaster: None, watch, databases: AtomicU32::new(0) };
+        let mut server = Server { folder, port: steady_port(), options, postmaster: None, watch, databases: AtomicU32::new(0) };
         server.start_again();
         server
     }
@@ -80,10 +114,7 @@ impl Server {
 
     /// What `sql` says, one row a line, columns between bars; by a connection of its own.
     pub fn sql(&self, url: &str, sql: &str) -> String {
-        let mut psql = Command::new(program("psql"));
-        let said = psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]).output().expect("psql starts");
-        assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
-        String::from_utf8(said.stdout).expect("text").trim_end().into()
+        psql(url, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// All of its processes, those of its connections among them.
@@ -97,6 +128,29 @@ impl Server {
         let sql =
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
         self.sql(&self.url("postgres"), sql);
+    }
+
+    /// Speaks TLS from now on, with this certificate and its key as PEM.
+    pub fn speak_tls(&self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let file = self.folder.join("data").join(name);
+            fs::write(&file, text).expect("the folder is ours");
+            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
+            hand_over_file(&file);
+        }
+        // Each in a transaction of its own, as it must be.
+        self.sql(&self.url("postgres"), "ALTER SYSTEM SET ssl = on");
+        self.sql(&self.url("postgres"), "SELECT pg_reload_conf()");
+        let until = Instant::now() + PATIENCE;
+        while self.sql(&self.url("postgres"), "SHOW ssl") != "on" {
+            assert!(Instant::now() < until, "it speaks no TLS: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where its socket is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Ends it as an operator does who restarts it: connections are cut, what is committed is written down.
@@ -114,6 +168,15 @@ impl Server {
         for pid in self.processes().into_iter().rev() {
             signal(if paused { "STOP" } else { "CONT" }, pid);
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.postmaster.as_mut().is_some_and(|it| it.try_wait().expect("a child").is_some());
+        if ended {
+            self.postmaster = None;
+        }
+        ended
     }
 
     /// Starts it on its folder, and waits until it takes connections.
@@ -187,7 +250,7 @@ pub struct Pooler {
 impl Pooler {
     /// Starts one, and waits until it takes connections.
     pub fn start(server: &Server) -> Pooler {
-        let (port, file) = (free_port(), server.folder.join("pgbouncer.ini"));
+        let (port, file) = (steady_port(), server.folder.join("pgbouncer.ini"));
         let settings = format!(
             "[databases]\n* = user=postgres host=127.0.0.1 port={}\n[pgbouncer]\npidfile = {}\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
             auth_type = any\npool_mode = transaction\ndefault_pool_size = 5\nmax_client_conn = 100\n",
@@ -222,11 +285,25 @@ impl Drop for Pooler {
     }
 }
 
+/// Its answer, or why it has none.
+fn psql(url: &str, sql: &str) -> Result<String, String> {
+    let mut psql = Command::new(program("psql"));
+    let said = psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]).output().expect("psql starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    if said.status.success() { Ok(text(said.stdout)) } else { Err(text(said.stderr)) }
+}
+
+/// Ends what runs in `folder`, once this process has ended, and takes the folder away: first those whose number stands in a file, which might start
+/// others anew, then servers. A server's number counts only as long as its process is one of that folder.
 fn watch(folder: &Path) -> Child {
     let script = r#"cat >/dev/null
-        pooler=$(cat "$1/pgbouncer.pid" 2>/dev/null) && kill -KILL "$pooler"
-        pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid" && kill -CONT "$pid"
-        for _ in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.05; done
+        for note in "$1"/*.pid; do [ ! -e "$note" ] || kill -KILL "$(cat "$note")"; done
+        for data in "$1/data" "$1"/*/data; do
+            pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || continue
+            if grep -qF "$data" "/proc/$pid/cmdline"; then kill -QUIT "$pid"; kill -CONT "$pid"; else rm "$data/postmaster.pid"; fi
+        done
+        for _ in $(seq 100); do [ -n "$(find "$1" -maxdepth 3 -name postmaster.pid)" ] || break; sleep 0.05; done
+        ! grep -qF " $1/data " /proc/mounts || umount --lazy "$1/data"
         rm -rf -- "$1""#;
     let mut watch = Command::new("sh");
     watch.args(["-c", script, "sh"]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -234,13 +311,23 @@ fn watch(folder: &Path) -> Child {
     std::os::unix::process::CommandExt::process_group(&mut watch, 0).spawn().expect("a shell")
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port()
+/// A port for one that ends and comes back: it is none of those that the system gives to whoever connects.
+fn steady_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(101);
+    let ports = (0..12_000).map(|_| begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000 + 20_500);
+    let mut free = ports.filter_map(|it| u16::try_from(it).ok()).filter(|it| TcpListener::bind(("127.0.0.1", *it)).is_ok());
+    free.next().expect("a free port")
 }
 
 fn signal(name: &str, pid: u32) {
     // One that has ended meanwhile is what was wanted.
     drop(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status());
+}
+
+/// What stands in the first line of a file.
+fn number_in(file: &Path) -> Option<u32> {
+    fs::read_to_string(file).ok()?.lines().next()?.trim().parse().ok()
 }
 
 fn children(pid: u32) -> Vec<u32> {
@@ -276,10 +363,20 @@ fn other_user() -> Option<u32> {
     number(&["postgres"]).or_else(|| number(&["nobody"]))
 }
 
-fn hand_over(folder: &Path) {
+fn new_folder(below: &Path) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("aegis-postgres").tempdir_in(below).expect("a temporary folder").keep();
+    hand_over(&folder);
+    folder
+}
+
+fn hand_over_file(file: &Path) {
     if let Some(user) = other_user() {
-        std::os::unix::fs::chown(folder, Some(user), Some(user)).expect("root may");
+        std::os::unix::fs::chown(file, Some(user), Some(user)).expect("root may");
     }
+}
+
+fn hand_over(folder: &Path) {
+    hand_over_file(folder);
     let mut note = fs::File::create(folder.join("README")).expect("a file");
     note.write_all(b"A test's Postgres. It goes when the test does.\n").expect("a few bytes");
 }
@@ -287,6 +384,30 @@ fn hand_over(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_replaces_its_primary_takes_the_old_one_back_and_leaves_nothing_behind() {
+        if std::env::var_os("AEGIS_CLUSTER").is_none() {
+            return println!("skipped: make test-cluster has what this needs");
+        }
+        let mut cluster = Cluster::start();
+        let database = cluster.database();
+        cluster.sql(&database, "CREATE TABLE kept(it int); INSERT INTO kept VALUES(7)");
+        let first = cluster.primary().expect("a primary");
+        cluster.kill(first);
+        assert_ne!(cluster.until_taken_over(first).0, first);
+        cluster.bring_back(first);
+        cluster.until_whole(PATIENCE);
+        for url in [cluster.url_by_proxy(&database), cluster.url_of_all(&database)] {
+            assert_eq!(psql(&url, "SELECT it FROM kept; INSERT INTO kept VALUES(8)"), Ok("7".into()), "{url}");
+            cluster.sql(&database, "DELETE FROM kept WHERE it = 8");
+        }
+        let folder = cluster.folder();
+        drop(cluster);
+        let named = |it: &PathBuf| fs::read_to_string(it.join("cmdline")).is_ok_and(|said| said.contains(&folder.display().to_string()));
+        let left = fs::read_dir("/proc").expect("Linux").flatten().map(|it| it.path()).filter(named).collect::<Vec<_>>();
+        assert!(!folder.exists() && left.is_empty(), "{left:?}");
+    }
 
     #[test]
     fn what_was_committed_outlives_being_killed_and_nothing_outlives_its_end() {
