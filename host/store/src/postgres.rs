@@ -2,6 +2,7 @@
 //! makes many commits durable at once; others read, beat and listen. Every statement is one that a pooler in transaction mode can carry, nothing is kept
 //! in a session, and no lock is held over two round trips but those of a batch.
 
+mod address;
 mod blobs;
 mod connect;
 mod keys;
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use connect::{Connector, Pool};
 use futures::future::BoxFuture;
 use listener::Moves;
+use rustls::CertificateError;
 use seat::{Membership, Seat};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -172,15 +174,28 @@ fn of_tls(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     io.get_ref()?.downcast_ref()
 }
 
+/// Nobody has answered, or not the database.
+fn no_answer(error: &tokio_postgres::Error) -> StoreError {
+    if let Some(rustls::Error::InvalidCertificate(why)) = of_tls(error) {
+        let how = match why {
+            CertificateError::UnknownIssuer => {
+                ": have its authority among the system's, or name it by sslrootcert=FILE or in SSL_CERT_FILE"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => ": in the URL, name the host as it does",
+            _ => "",
+        };
+        return StoreError::Place(format!("the database's certificate is not to be trusted ({why}){how}"));
+    }
+    match std::error::Error::source(error) {
+        None => StoreError::Away(error.to_string()),
+        Some(cause) if cause.is::<std::io::Error>() => StoreError::Away(cause.to_string()),
+        // What is said neither by the network nor by the database does not change by itself.
+        Some(cause) => StoreError::Place(format!("there is no connection to the database as its URL asks for it: {cause}")),
+    }
+}
+
 fn failed(error: tokio_postgres::Error) -> StoreError {
-    let Some(said) = error.as_db_error() else {
-        if let Some(rustls::Error::InvalidCertificate(why)) = of_tls(&error) {
-            let how = "have its authority among the system's, or name it in SSL_CERT_FILE";
-            return StoreError::Place(format!("the database's certificate is not to be trusted ({why}): {how}"));
-        }
-        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), |it| it.to_string());
-        return StoreError::Away(cause);
-    };
+    let Some(said) = error.as_db_error() else { return no_answer(&error) };
     let why = said.message().to_owned();
     let code = said.code();
     match code.code() {

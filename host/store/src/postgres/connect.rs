@@ -1,18 +1,22 @@
-//! Connections: by TLS where the server has it, one by one or from a small pool. Nothing here waits for ever, and every statement is sent unprepared,
-//! so that a pooler in transaction mode may hand the next one to another session.
+//! Connections: by TLS where the server has it, one by one or from a small pool, to whichever node of a cluster takes writes. Nothing here waits for ever,
+//! and every statement is sent unprepared, so that a pooler in transaction mode may hand the next one to another session.
 
+use super::address::{Address, Node};
 use super::failed;
 use crate::StoreError;
-use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
+use std::path::Path;
 use std::pin::Pin;
-use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,14 +24,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Connection, Row, Socket};
+use tokio_postgres::{Client, Connection, Row, Socket};
 use tokio_rustls::TlsConnector;
 
 /// For a connection to come about, and for a statement to be answered: whoever takes longer is not there.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
-/// Reads go on elsewhere for so long.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the node that was there last has to answer before the next one is tried as well.
+const HEAD_START: Duration = Duration::from_millis(500);
+/// A database that is away for longer is said to be so to those who wait: a standby takes over within this.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts: first, and at most.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Connections for reading. With the writer's, the heart's and the listener's a host has three more.
@@ -35,49 +41,93 @@ const READERS: usize = 8;
 
 /// A parameter and its type: nothing is looked up.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+/// A connection that does nothing unless it is polled.
+pub(super) type Line = Connection<Socket, TlsOver<Socket>>;
 
 /// Where the database is.
 #[derive(Clone)]
 pub(super) struct Connector {
-    config: Config,
+    nodes: Arc<[Node]>,
     tls: Tls,
+    /// The node that is asked before the others: it gave the last connection.
+    first: Arc<AtomicUsize>,
+    /// How often a connection was found to be of no use any more.
+    era: Arc<AtomicUsize>,
+}
+
+/// A connection that is driven by a task of its own.
+pub(super) struct Session {
+    client: Client,
+    era: usize,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 impl Connector {
     pub(super) fn new(url: &str) -> Result<Connector, StoreError> {
-        // The error names settings and never the password, which is no name.
-        let mut config = Config::from_str(url).map_err(|error| {
-            let why = std::error::Error::source(&error).map(|it| format!(": {it}")).unwrap_or_default();
-            StoreError::Place(format!("the database's URL cannot be read{why}: write postgres://USER:PASSWORD@HOST:PORT/NAME"))
-        })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(StoreError::Place("the database's URL names no host: write postgres://USER:PASSWORD@HOST:PORT/NAME".into()));
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("aegis");
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(ANSWER);
-        }
-        Ok(Connector { config, tls: Tls::new()? })
+        let Address { nodes, authority } = Address::parse(url)?;
+        Ok(Connector { nodes: nodes.into(), tls: Tls::new(authority.as_deref())?, first: Arc::default(), era: Arc::default() })
     }
 
-    /// A connection that is driven by a task of its own.
-    pub(super) async fn connect(&self) -> Result<Client, StoreError> {
+    pub(super) async fn connect(&self) -> Result<Session, StoreError> {
+        let era = self.era.load(Ordering::Relaxed);
         let (client, connection) = self.open().await?;
         tokio::spawn(connection.map(drop));
-        Ok(client)
+        Ok(Session { client, era })
     }
 
-    /// A connection that does nothing unless it is polled.
-    pub(super) async fn open(&self) -> Result<(Client, Connection<Socket, TlsOver<Socket>>), StoreError> {
+    /// Of the first node that gives one. One that is silent keeps nobody from the others.
+    pub(super) async fn open(&self) -> Result<(Client, Line), StoreError> {
+        let (first, count) = (self.first.load(Ordering::Relaxed), self.nodes.len());
+        let mut others = (0..count).map(|n| (first + n) % count);
+        let (mut asked, mut refusals) = (FuturesUnordered::new(), vec![]);
+        loop {
+            asked.extend(others.next().map(|n| self.ask(n).map(move |end| (n, end))));
+            let pause = if others.len() > 0 { HEAD_START } else { ANSWER };
+            match tokio::time::timeout(pause, asked.next()).await {
+                Ok(Some((n, Ok(connected)))) => {
+                    self.first.store(n, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                Ok(Some((n, Err(why)))) => refusals.push((n, why)),
+                Ok(None) => return Err(self.refused(refusals)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn ask(&self, n: usize) -> Result<(Client, Line), StoreError> {
         // The timeout of the settings ends with TCP's part of it.
-        match tokio::time::timeout(ANSWER, self.config.connect(self.tls.clone())).await {
+        match tokio::time::timeout(ANSWER, self.nodes[n].config.connect(self.tls.clone())).await {
             Ok(connected) => connected.map_err(failed),
             Err(_) => Err(silent()),
+        }
+    }
+
+    /// Each with its reason. As long as one of them may come back, all is not lost.
+    fn refused(&self, mut refusals: Vec<(usize, StoreError)>) -> StoreError {
+        if refusals.len() == 1 {
+            return refusals.remove(0).1;
+        }
+        refusals.sort_by_key(|it| it.0);
+        let why = |error: &StoreError| if let StoreError::Away(why) = error { why.clone() } else { error.to_string() };
+        let all: Vec<String> = refusals.iter().map(|(n, error)| format!("{}: {}", self.nodes[*n].name, why(error))).collect();
+        let for_good = refusals.iter().all(|it| matches!(it.1, StoreError::Place(_)));
+        if for_good { StoreError::Place(all.join("; ")) } else { StoreError::Away(all.join("; ")) }
+    }
+
+    /// Nothing can be written by way of this connection any more: none of its time is used for reading, which may be of a node that others have left
+    /// behind, and its node is asked last.
+    pub(super) fn distrust(&self, session: &Session) {
+        let next = session.era + 1;
+        if self.era.compare_exchange(session.era, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.first.store((self.first.load(Ordering::Relaxed) + 1) % self.nodes.len(), Ordering::Relaxed);
         }
     }
 }
@@ -98,14 +148,14 @@ pub(super) async fn within<T>(work: impl Future<Output = Result<T, tokio_postgre
 /// Connections for whoever reads, or writes one row by one statement.
 pub(super) struct Pool {
     connector: Connector,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Session>>,
     places: Semaphore,
 }
 
 /// One of them, for as long as it is held.
 pub(super) struct Lent<'a> {
     pool: &'a Pool,
-    client: Option<Client>,
+    session: Option<Session>,
     _place: SemaphorePermit<'a>,
 }
 
@@ -115,13 +165,19 @@ impl Pool {
     }
 
     pub(super) async fn lend(&self) -> Result<Lent<'_>, StoreError> {
-        let place = self.places.acquire().await.expect("nobody closes it");
+        let Ok(place) = tokio::time::timeout(PATIENCE, self.places.acquire()).await else {
+            return Err(StoreError::Away(format!("all {READERS} connections for reading were taken for {} seconds", PATIENCE.as_secs())));
+        };
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut client = std::iter::from_fn(idle).find(|it| !it.is_closed());
-        if client.is_none() {
-            client = Some(self.connector.connect().await?);
+        let mut session = std::iter::from_fn(idle).find(|it| self.is_of_use(it));
+        if session.is_none() {
+            session = Some(self.connector.connect().await?);
         }
-        Ok(Lent { pool: self, client, _place: place })
+        Ok(Lent { pool: self, session, _place: place.expect("nobody closes it") })
+    }
+
+    fn is_of_use(&self, session: &Session) -> bool {
+        !session.is_closed() && session.era == self.connector.era.load(Ordering::Relaxed)
     }
 
     /// The rows of a statement that may be carried out twice: where the connection breaks, it is sent again.
@@ -151,7 +207,7 @@ impl Pool {
 impl Lent<'_> {
     /// It is of no use to the next one.
     pub(super) fn throw_away(mut self) {
-        self.client = None;
+        self.session = None;
     }
 }
 
@@ -159,29 +215,42 @@ impl Deref for Lent<'_> {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        self.client.as_ref().expect("it is there until it is given back")
+        self.session.as_ref().expect("it is there until it is given back")
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take().filter(|it| !it.is_closed()) {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+        if let Some(session) = self.session.take().filter(|it| self.pool.is_of_use(it)) {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
         }
     }
 }
 
-/// Servers are judged by the system's certificate authorities, or those in `SSL_CERT_FILE`, whenever TLS is spoken at all.
+/// Servers are judged by one authority's certificates, or by the system's, or those in `SSL_CERT_FILE`, whenever TLS is spoken at all.
 #[derive(Clone)]
 struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    fn new() -> Result<Tls, StoreError> {
+    fn new(authority: Option<&Path>) -> Result<Tls, StoreError> {
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions().expect("ring has all of them");
-        let judged = versions.with_platform_verifier().map_err(|_| StoreError::Place("the system's certificates cannot be read".into()))?;
+        let judged = match authority {
+            Some(file) => versions.with_root_certificates(certificates(file)?),
+            None => versions.with_platform_verifier().map_err(|_| StoreError::Place("the system's certificates cannot be read".into()))?,
+        };
         Ok(Tls(Arc::new(judged.with_no_client_auth())))
     }
+}
+
+fn certificates(file: &Path) -> Result<RootCertStore, StoreError> {
+    let unusable =
+        |why: &dyn std::fmt::Display| StoreError::Place(format!("the file of sslrootcert, {}, cannot be used: {why}", file.display()));
+    let mut store = RootCertStore::empty();
+    for found in CertificateDer::pem_file_iter(file).map_err(|why| unusable(&why))? {
+        store.add(found.map_err(|why| unusable(&why))?).map_err(|why| unusable(&why))?;
+    }
+    if store.is_empty() { Err(unusable(&"it holds no certificate")) } else { Ok(store) }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
@@ -190,14 +259,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     type Error = rustls::pki_types::InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, host: &str) -> Result<TlsTo, Self::Error> {
-        Ok(TlsTo { connector: self.0.clone().into(), name: ServerName::try_from(host)?.to_owned() })
+        // A socket in a folder, or a bare address, has none; then TLS does not come about, but plain connections do.
+        let name = if host.is_empty() { None } else { Some(ServerName::try_from(host)?.to_owned()) };
+        Ok(TlsTo { connector: self.0.clone().into(), name })
     }
 }
 
 /// A server by its name.
 struct TlsTo {
     connector: TlsConnector,
-    name: ServerName<'static>,
+    name: Option<ServerName<'static>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsTo {
@@ -206,7 +277,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsTo
     type Future = BoxFuture<'static, io::Result<TlsOver<S>>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        async move { Ok(TlsOver(Box::new(self.connector.connect(self.name, stream).await?))) }.boxed()
+        async move {
+            let name = self.name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+            Ok(TlsOver(Box::new(self.connector.connect(name, stream).await?)))
+        }
+        .boxed()
     }
 }
 

@@ -2,7 +2,7 @@
 //! often where nothing can be heard, as behind a pooler in transaction mode.
 
 use super::Lost;
-use super::connect::{Connector, PAUSE, Pool, TlsOver, within};
+use super::connect::{Connector, Line, PAUSE, Pool, within};
 use crate::StoreError;
 use aegis_core::RunId;
 use futures::future::BoxFuture;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
+use tokio_postgres::{AsyncMessage, Client};
 
 /// Where hosts tell each other of a run, by its id.
 pub(super) const CHANNEL: &str = "aegis_run";
@@ -114,9 +114,7 @@ impl Moves {
 /// Nothing can be heard on this connection.
 struct Silent;
 
-fn messages(
-    mut connection: Connection<Socket, TlsOver<Socket>>,
-) -> impl futures::Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> {
+fn messages(mut connection: Line) -> impl futures::Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> {
     stream::poll_fn(move |context| connection.poll_message(context))
 }
 

@@ -5,13 +5,12 @@
 //! host has taken the number out, nothing more is written by whoever had it, however late it wakes up. It then takes a seat like a new one.
 
 use super::Lost;
-use super::connect::{Connector, PAUSE, Pool, within};
+use super::connect::{Connector, PAUSE, Pool, Session, within};
 use crate::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 /// A host that is silent for longer may be taken for dead.
@@ -89,24 +88,18 @@ impl Membership {
 
     /// Says that it is alive, for ever, and takes the seats of those that do not.
     pub(super) async fn live(&self, connector: &Connector, pool: &Pool) {
-        // Since when this host has been in touch without a gap.
-        let (mut since, mut last) = (Instant::now(), Instant::now());
-        let (mut connection, mut pause, mut lost) = (None, PAUSE.0, Lost::default());
+        let (mut touch, mut connection) = (Touch::new(Instant::now()), None);
+        let (mut pause, mut lost) = (PAUSE.0, Lost::default());
         loop {
-            if last.elapsed() > LEASE / 2 {
-                since = Instant::now();
-            }
-            // Where nobody could reach the database, nobody is dead yet: who has just come, or come back, gives the others time to do so, too.
-            let steady = since.elapsed() > LEASE;
-            match self.beat(connector, pool, &mut connection, steady).await {
+            match self.beat(connector, pool, &mut connection, &mut touch).await {
                 Ok(()) => {
-                    (last, pause) = (Instant::now(), PAUSE.0);
+                    pause = PAUSE.0;
                     lost.found("heartbeat");
                     tokio::time::sleep(BEAT).await;
                 }
                 Err(error) => {
                     lost.missed("heartbeat", &error);
-                    connection = None;
+                    connection.take().inspect(|it| connector.distrust(it));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
                 }
@@ -114,7 +107,13 @@ impl Membership {
         }
     }
 
-    async fn beat(&self, connector: &Connector, pool: &Pool, connection: &mut Option<Client>, steady: bool) -> Result<(), StoreError> {
+    async fn beat(
+        &self,
+        connector: &Connector,
+        pool: &Pool,
+        connection: &mut Option<Session>,
+        touch: &mut Touch,
+    ) -> Result<(), StoreError> {
         let db = match connection {
             Some(db) => db,
             None => connection.insert(connector.connect().await?),
@@ -127,7 +126,11 @@ impl Membership {
             Some(row) => self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed),
             None => self.rejoin(pool, &seat).await?,
         }
-        let buried = if steady { within(db.query_typed(BURY, &[])).await? } else { vec![] };
+        if touch.felt(Instant::now()) { self.bury(db).await } else { Ok(()) }
+    }
+
+    async fn bury(&self, db: &Session) -> Result<(), StoreError> {
+        let buried = within(db.query_typed(BURY, &[])).await?;
         for row in &buried {
             tracing::warn!(host = row.get::<_, i64>(0), name = row.get::<_, String>(1), "a host is silent: its runs are taken over");
         }
@@ -138,7 +141,29 @@ impl Membership {
     }
 }
 
-/// Takes those for dead whose lease is over. It waits for a commit of theirs that is under way: that one is the last.
+/// Since when this host has been in touch with the database without a gap, and when it was last.
+struct Touch {
+    since: Instant,
+    last: Instant,
+}
+
+impl Touch {
+    fn new(now: Instant) -> Touch {
+        Touch { since: now, last: now }
+    }
+
+    /// It is in touch: whether for so long that it can say who is not. Where nobody could reach the database nobody is dead yet: who has just come back
+    /// gives the others time to do so, too, however long it was away.
+    fn felt(&mut self, now: Instant) -> bool {
+        if now - self.last > LEASE / 2 {
+            self.since = now;
+        }
+        self.last = now;
+        now - self.since > LEASE
+    }
+}
+
+/// Takes those for dead whose lease has ended. It waits for a commit of theirs that is under way: that one is the last.
 const BURY: &str = "
     WITH late AS (
         SELECT stream, id, name FROM aegis.host
@@ -177,4 +202,20 @@ fn ahead(before: i64, read: i64) -> i64 {
 fn machine_time() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_out_of_touch_says_of_nobody_that_he_is_dead_before_a_lease_has_passed() {
+        let begin = Instant::now();
+        let mut touch = Touch::new(begin);
+        let mut at = |tenths: u64| touch.felt(begin + Duration::from_millis(tenths * 100));
+        let first: Vec<u64> = (5..=60).step_by(5).filter(|it| at(*it)).collect();
+        assert_eq!(first, [55, 60]);
+        let then: Vec<u64> = (90..=160).step_by(5).filter(|it| at(*it)).collect();
+        assert_eq!(then, [145, 150, 155, 160], "three seconds without an answer are a gap, whether it was asked for meanwhile or not");
+    }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::conformance::{Place, conformance, plain};
 use crate::{CommitError, Doomed, Filter, Position, Runs, Store, Upkeep, Verifier, export, verify};
 use aegis_core::{Answer, Commit, Event, Message, Principal, Request, Role, Run, Time, Usage};
-use aegis_postgres::{Pooler, Server};
+use aegis_postgres::{Authority, Pooler, Server};
 use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -534,4 +534,83 @@ async fn who_has_just_come_takes_nobody_for_dead() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(database.sql(&format!("SELECT count(*) FROM aegis.host WHERE id = {seat}")), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_nodes_the_one_that_takes_writes_is_found_whatever_the_others_do() {
+    let [silent, reads, writes] = block_in_place(|| [Server::start(), Server::start(), Server::start()]);
+    let url = writes.database();
+    // The name is the same on each.
+    reads.sql(
+        &reads.database(),
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
+    );
+    silent.pause(true);
+    let others = format!("@127.0.0.1:{},127.0.0.1:1,127.0.0.1:{},", silent.port(), reads.port());
+    let begun = Instant::now();
+    let host = Postgres::open(&url.replace('@', &others), Access::Host).await.expect("one of them is there");
+    let mut run = plain(1);
+    host.run_create(run.commit()).await.expect("a new run");
+    host.run_commit(answered(&mut run)).await.expect("nobody was faster");
+    assert!(begun.elapsed() < Duration::from_secs(5), "the silent one has kept it: {:?}", begun.elapsed());
+    assert_eq!(writes.sql(&url, "SELECT count(*) FROM aegis.run"), "1");
+
+    let lost = format!("postgres://ada:hunter2@127.0.0.1:1,127.0.0.1:{}/test0", reads.port());
+    let error = Postgres::open(&lost.replace("ada:hunter2", "postgres:hunter2"), Access::Host).await.err().expect("nobody takes writes");
+    let said = error.to_string();
+    for expected in ["cannot be reached: 127.0.0.1:1: ", &format!("; 127.0.0.1:{}: database does not allow writes", reads.port())] {
+        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
+    }
+    silent.pause(false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_in_a_folder_is_a_place_too() {
+    let database = Database::new();
+    let name = database.url.rsplit('/').next().expect("a URL has a path");
+    let place = format!("host={} port={} user=postgres dbname={name}", database.server.folder().display(), database.server.port());
+    let host = Postgres::open(&place, Access::Host).await.expect("by its socket");
+    host.run_create(plain(1).commit()).await.expect("a new run");
+    assert_eq!(database.sql("SELECT count(*) FROM aegis.run"), "1");
+}
+
+/// Whether that connection speaks TLS, or why there is none.
+async fn spoken(url: &str) -> Result<bool, StoreError> {
+    let command = Postgres::open(url, Access::Command).await?;
+    let rows = command.pool.rows("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await?;
+    Ok(rows[0].get(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_counts_with_its_authority_and_its_name_whatever_the_mode_is_called() {
+    let server = block_in_place(Server::start);
+    let (url, folder) = (server.database(), server.folder());
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).expect("the folder is ours");
+        folder.join(name).display().to_string()
+    };
+    let (ca, other, empty) = (file("ca.pem", ours.pem()), file("other.pem", theirs.pem()), file("empty.pem", "nothing"));
+    let at = |host: &str, settings: &str| format!("{}?{settings}", url.replace("127.0.0.1", host));
+    let refused = spoken(&at("localhost", "sslmode=require")).await.expect_err("it speaks none");
+    assert!(matches!(&refused, StoreError::Place(why) if why.contains("server does not support TLS")), "{refused}");
+    assert_eq!(spoken(&at("localhost", "sslmode=prefer")).await, Ok(false));
+
+    let (certificate, key) = ours.issue(&["localhost"]);
+    server.speak_tls(&certificate, &key);
+    for mode in ["prefer", "require", "verify-ca", "verify-full"] {
+        let mode = format!("sslmode={mode}&sslrootcert=");
+        assert_eq!(spoken(&at("localhost", &format!("{mode}{ca}"))).await, Ok(true), "{mode}");
+        for (host, settings, expected) in [
+            ("127.0.0.1", format!("{mode}{ca}"), "in the URL, name the host as it does"),
+            ("localhost", format!("{mode}{other}"), "name it by sslrootcert=FILE or in SSL_CERT_FILE"),
+            ("localhost", mode.replace("&sslrootcert=", ""), "name it by sslrootcert=FILE or in SSL_CERT_FILE"),
+            ("localhost", format!("{mode}{empty}"), "it holds no certificate"),
+            ("localhost", format!("{mode}{ca}.gone"), "cannot be used"),
+        ] {
+            let refused = spoken(&at(host, &settings)).await.expect_err("nobody vouches for it");
+            assert!(matches!(&refused, StoreError::Place(why) if why.contains(expected)), "{settings}: {refused}");
+        }
+    }
+    assert_eq!(spoken(&at("127.0.0.1", "sslmode=disable")).await, Ok(false));
 }

@@ -5,7 +5,7 @@
 //! When the connection breaks in the middle of the second, nobody knows whether it was written. The ledger says so afterwards: each batch ends with a
 //! line whose hash nothing else has.
 
-use super::connect::{Connector, PAUSE, Param, Pool, within};
+use super::connect::{Connector, PATIENCE, PAUSE, Param, Pool, Session, within};
 use super::seat::{Membership, Seat};
 use super::{Lost, listener, uuid};
 use crate::StoreError;
@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, join_all};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -26,8 +26,6 @@ use uuid::Uuid;
 const BATCH: usize = 512;
 /// Bytes of checkpoints in one transaction.
 const ROOM: usize = 16 << 20;
-/// A database that is away for longer is said to be so to those who wait: a standby takes over within this.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// A host that falls silent in the middle of a transaction lets go of its rows.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
@@ -105,7 +103,7 @@ impl Writer {
             waiting,
             later: VecDeque::new(),
             connection: None,
-            away: None,
+            outage: Outage::default(),
             lost: Lost::default(),
             transactions: transactions.clone(),
             doubtful: doubtful.clone(),
@@ -149,12 +147,24 @@ struct Desk {
     membership: Arc<Membership>,
     waiting: mpsc::UnboundedReceiver<Task>,
     later: VecDeque<Task>,
-    connection: Option<Client>,
-    /// Since when the database is away.
-    away: Option<Instant>,
+    connection: Option<Session>,
+    outage: Outage,
     lost: Lost,
     transactions: Arc<AtomicU64>,
     doubtful: Doubtful,
+}
+
+/// Since when the database is away, and when it was missed last.
+#[derive(Default)]
+struct Outage(Option<(Instant, Instant)>);
+
+impl Outage {
+    /// It is missed: whether it is worth another attempt. Where nobody has looked for long it may have been there in between, and this is another outage.
+    fn goes_on(&mut self, now: Instant) -> bool {
+        let since = self.0.filter(|(_, last)| now - *last < PATIENCE).map_or(now, |(since, _)| since);
+        self.0 = Some((since, now));
+        now - since < PATIENCE
+    }
 }
 
 /// Why a transaction was not carried out.
@@ -285,7 +295,7 @@ impl Desk {
                 Err(Trouble::Store(error)) => error,
                 Err(buried) => return Err(buried),
             };
-            if !self.goes_on_after(&error).await {
+            if !self.goes_on_after(&error) {
                 if doubt.is_some() {
                     self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.iter().map(|it| it.checkpoint.run));
                 }
@@ -297,27 +307,27 @@ impl Desk {
     }
 
     /// Whether what met this error is worth another attempt.
-    async fn goes_on_after(&mut self, error: &StoreError) -> bool {
+    fn goes_on_after(&mut self, error: &StoreError) -> bool {
         match error {
             StoreError::Away(_) => {
                 self.connection = None;
                 self.lost.missed("writer", error);
-                self.away.get_or_insert_with(Instant::now).elapsed() < PATIENCE
+                self.outage.goes_on(Instant::now())
             }
             // Two transactions were in each other's way, and the database has ended one of them.
-            StoreError::Busy => self.away.get_or_insert_with(Instant::now).elapsed() < PATIENCE,
+            StoreError::Busy => self.outage.goes_on(Instant::now()),
             _ => false,
         }
     }
 
     fn is_back(&mut self) {
-        self.away = None;
+        self.outage = Outage::default();
         self.lost.found("writer");
     }
 
-    async fn connected(&mut self) -> Result<Client, StoreError> {
+    async fn connected(&mut self) -> Result<Session, StoreError> {
         match self.connection.take().filter(|it| !it.is_closed()) {
-            Some(client) => Ok(client),
+            Some(session) => Ok(session),
             None => self.connector.connect().await,
         }
     }
@@ -325,9 +335,10 @@ impl Desk {
     async fn attempt(&mut self, batch: &[Put], doubt: &mut Option<Doubt>) -> Result<Vec<bool>, Trouble> {
         let db = self.connected().await?;
         if let Some(it) = doubt {
-            if is_written(&db, it).await? {
-                self.connection = Some(db);
-                return Ok(std::mem::take(&mut it.taken));
+            let written = is_written(&db, it).await.map_err(Trouble::from);
+            if !matches!(written, Ok(false)) {
+                self.give_back(db, &written).await;
+                return written.map(|_| std::mem::take(&mut it.taken));
             }
             *doubt = None;
         }
@@ -344,7 +355,7 @@ impl Desk {
         let end = match self.attempt_change(&mut *change).await {
             Ok(()) => Ok(()),
             Err(Trouble::Store(error)) => {
-                self.goes_on_after(&error).await;
+                self.goes_on_after(&error);
                 Err(error)
             }
             Err(Trouble::Buried(seat)) => {
@@ -365,10 +376,13 @@ impl Desk {
     }
 
     /// Keeps a connection on which the transaction is over.
-    async fn give_back<T>(&mut self, db: Client, end: &Result<T, Trouble>) {
+    async fn give_back<T>(&mut self, db: Session, end: &Result<T, Trouble>) {
         let usable = match end {
             Ok(_) => true,
-            Err(Trouble::Store(StoreError::Away(_))) => false,
+            Err(Trouble::Store(StoreError::Away(_))) => {
+                self.connector.distrust(&db);
+                false
+            }
             Err(_) => within(db.batch_execute("ROLLBACK")).await.is_ok(),
         };
         self.connection = Some(db).filter(|_| usable);
@@ -382,7 +396,8 @@ impl Put {
     }
 }
 
-/// Whether that transaction was written. If it still goes on somewhere, its end is waited for.
+/// Whether that transaction was written. If it still goes on somewhere, its end is waited for. The lock makes this a transaction that writes: where there
+/// are standbys, its own end, and so the answer, comes once they have all that was written before.
 async fn is_written(db: &Client, doubt: &Doubt) -> Result<bool, StoreError> {
     within(db.batch_execute(BEGIN)).await?;
     let lock = "SELECT 1 FROM aegis.host WHERE stream = $1 FOR UPDATE";
@@ -633,4 +648,18 @@ async fn transact_change(db: &Client, seat: &Seat, change: &mut dyn Change) -> R
         append(db, seat, &rows, &lines, &end).await?;
     }
     Ok(within(db.batch_execute("COMMIT")).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_outage_is_waited_for_and_the_next_one_as_long() {
+        let (mut outage, begin) = (Outage::default(), Instant::now());
+        let mut missed_at = |second: u64| outage.goes_on(begin + Duration::from_secs(second));
+        let told: Vec<bool> = [0, 10, 19, 20, 30, 49, 100, 110, 119, 120].into_iter().map(&mut missed_at).collect();
+        assert_eq!(told, [true, true, true, false, false, false, true, true, true, false]);
+    }
 }
