@@ -202,9 +202,10 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.0.split_once("://").map(|(_, rest)| rest.split('?').next().unwrap_or_default());
-        let place = place.map(|it| it.rsplit('@').next().unwrap_or_default());
-        match place {
+        // In this order: a password may have a question mark in it.
+        let place = self.0.split_once("://").map(|(_, rest)| rest.split_once('@').map_or(rest, |(_, place)| place));
+        let place = place.map(|it| it.split('?').next().unwrap_or_default());
+        match place.map(|it| it.rsplit('@').next().unwrap_or_default()) {
             Some(place) => write!(f, "postgres://{place}"),
             None => write!(f, "Postgres"),
         }

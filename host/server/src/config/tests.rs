@@ -394,6 +394,8 @@ fn the_url_of_a_database_is_a_secret_that_commands_need_too() {
     for (url, shown) in [
         ("postgres://ada:hunter2@a:1,b:2/aegis?target_session_attrs=read-write", "postgres://a:1,b:2/aegis"),
         ("host=a password=hunter2", "Postgres"),
+        ("postgres://ada:hunter2?x@a/aegis?sslmode=require", "postgres://a/aegis"),
+        ("postgres://a/aegis?password=hunter2", "postgres://a/aegis"),
     ] {
         let (_folder, file) = folder(text);
         let persistence = Settings::persistence(Some(&file), &variables(&[("DATABASE_URL", url)])).expect("it is there");
