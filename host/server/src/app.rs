@@ -29,6 +29,8 @@ use tokio::time::Instant;
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a verb goes over a run that others keep moving.
 const ATTEMPTS: usize = 8;
+/// Whoever asks whether the server is ready is answered within this.
+const READY: Duration = Duration::from_secs(2);
 
 /// Why a verb was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -246,7 +248,7 @@ impl App {
         self.driver.stop(self.settings.drain).await;
     }
 
-    /// Whether it can do its work.
+    /// Whether it can do its work: it is not stopping, and the store can be read and has taken what was last written to it.
     ///
     /// # Errors
     /// Why not.
@@ -254,9 +256,13 @@ impl App {
         if self.driver.is_stopping() {
             return Err(AppError::Stopping);
         }
+        self.driver.writes()?;
         let nobody = RunId::from_bytes([0; 16]);
-        self.store.run_fetch(nobody).await?;
-        Ok(())
+        // A store that is tried again for long has no answer yet, and whoever asks this has little time.
+        match tokio::time::timeout(READY, self.store.run_fetch(nobody)).await {
+            Ok(found) => Ok(found.map(drop)?),
+            Err(_) => Err(AppError::Store(StoreError::Away(format!("it has not answered for {} seconds", READY.as_secs())))),
+        }
     }
 }
 

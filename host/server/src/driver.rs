@@ -32,7 +32,9 @@ const FORGET_AT_ONCE: usize = 500;
 /// several times, and the more wait together, the more share a transaction (`make bench`: 10 000 runs).
 const RECOVER_AT_ONCE: usize = 128;
 /// Between attempts at what a store failed at: first, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+/// After a commit that the store did not take, so long it is believed that it takes no other.
+const UNWRITTEN: Duration = Duration::from_secs(10);
 
 /// What drives runs, and knows which are being driven.
 pub(crate) struct Driver {
@@ -47,6 +49,8 @@ pub(crate) struct Driver {
     slots: AtomicU64,
     stopping: AtomicBool,
     recovering: Arc<Semaphore>,
+    /// Why the last commit was not taken, and when.
+    unwritten: Mutex<Option<(Instant, StoreError)>>,
 }
 
 /// A run that is being driven.
@@ -188,6 +192,7 @@ impl Driver {
             slots: AtomicU64::default(),
             stopping: AtomicBool::new(false),
             recovering: Arc::new(Semaphore::new(RECOVER_AT_ONCE)),
+            unwritten: Mutex::default(),
         }
     }
 
@@ -266,12 +271,33 @@ impl Driver {
 
     async fn write(&self, run: &Run, commit: Commit) -> Result<(), CommitError> {
         let begun = Instant::now();
-        match commit.checkpoint.version {
-            1 => self.store.run_create(commit).await?,
-            _ => self.store.run_commit(commit).await?,
-        }
+        let end = match commit.checkpoint.version {
+            1 => self.store.run_create(commit).await,
+            _ => self.store.run_commit(commit).await,
+        };
+        self.note_write(&end);
+        end?;
         self.metrics.committed(run.status(), begun.elapsed());
         Ok(())
+    }
+
+    fn note_write(&self, end: &Result<(), CommitError>) {
+        let failure = match end {
+            // That one says nothing about others.
+            Err(CommitError::Store(StoreError::Refused(_)) | CommitError::Conflict | CommitError::Earlier(_)) => return,
+            Err(CommitError::Store(error)) => Some((Instant::now(), error.clone())),
+            Ok(()) => None,
+        };
+        *self.unwritten.lock().expect("nothing panics while it holds this lock") = failure;
+    }
+
+    /// Whether the store takes what is written to it. After a while it may be asked again: where nobody sends anything, nobody finds out.
+    pub(crate) fn writes(&self) -> Result<(), StoreError> {
+        let failure = self.unwritten.lock().expect("nothing panics while it holds this lock");
+        match &*failure {
+            Some((when, error)) if when.elapsed() < UNWRITTEN => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// The same, as often as it takes: what a run that has begun has learned (what the model said, which costs money) is thrown away

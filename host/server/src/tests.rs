@@ -555,6 +555,18 @@ async fn a_run_that_the_store_never_took_did_not_begin() {
 }
 
 #[tokio::test]
+async fn a_server_whose_store_takes_no_writes_is_not_ready_until_it_does() {
+    let world = World::moody(&[1]);
+    let ready = async || world.get("", "/readyz").await.0;
+    assert_eq!(ready().await, 200);
+    let body = json!({"messages": [{"role": "user", "content": "hello"}]});
+    assert_eq!(world.post("", "/v1/runs", body).await.0, 503);
+    assert_eq!(ready().await, 503, "reading still works, and that is not enough");
+    world.submit("", "hello", json!({})).await;
+    assert_eq!(ready().await, 200);
+}
+
+#[tokio::test]
 async fn a_stopping_server_finishes_what_runs_and_takes_nothing_new() {
     let world = World::new(false);
     let (run, ()) = tokio::join!(world.submit("", "hello", json!({"route": "slow"})), async {

@@ -13,7 +13,7 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Ready: guards are loaded, the store answers, and the server is not stopping. Needs no key.
+/// Ready: guards are loaded, the store answers and takes what is written to it, and the server is not stopping. Needs no key.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
     (status = 200, description = "`ready`", body = String),
     (status = 503, description = "Send requests elsewhere", body = ErrorBody)))]
