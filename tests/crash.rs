@@ -3,6 +3,7 @@
 
 mod api;
 mod checks;
+mod cluster;
 mod load;
 mod several;
 

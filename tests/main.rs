@@ -8,6 +8,7 @@ mod changes;
 mod cli;
 mod configuration;
 mod crash;
+mod database;
 mod durability;
 mod guards;
 mod host;

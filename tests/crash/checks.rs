@@ -193,7 +193,7 @@ fn told(run: &Value, kinds: &[&str]) -> usize {
 }
 
 /// Every run, by id.
-async fn all(host: &Host) -> BTreeMap<String, Value> {
+pub(super) async fn all(host: &Host) -> BTreeMap<String, Value> {
     let (mut all, mut after) = (BTreeMap::new(), String::new());
     loop {
         let (_, page) = host.get("", &format!("/v1/runs?limit=200&after={after}")).await;

@@ -3,9 +3,9 @@
 use super::api::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Before a host that has not answered is asked again.
@@ -142,6 +142,8 @@ pub(super) struct World {
     /// Requests that nobody has answered, and those that were answered by a 503.
     pub(super) unanswered: AtomicUsize,
     pub(super) refused: AtomicUsize,
+    /// How long the slowest answer took, in milliseconds.
+    pub(super) slowest: AtomicU64,
     /// Attempts of which the ledgers say that they were interrupted.
     pub(super) cut_off: AtomicUsize,
     /// So often two decisions that were sent at once were both answered.
@@ -159,6 +161,7 @@ impl World {
             stopped: AtomicBool::default(),
             unanswered: AtomicUsize::default(),
             refused: AtomicUsize::default(),
+            slowest: AtomicU64::default(),
             cut_off: AtomicUsize::default(),
             races: AtomicUsize::default(),
         })
@@ -187,11 +190,13 @@ impl World {
             Some(name) => request.header("Idempotency-Key", name),
             None => request,
         };
+        let begun = Instant::now();
         let answer = async {
             let answer = request.send().await?;
             Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.json().await?))
         };
         let answer = answer.await.ok();
+        self.slowest.fetch_max(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
         let counted = answer.as_ref().map_or(Some(&self.unanswered), |it| (it.0 == 503).then_some(&self.refused));
         if let Some(counted) = counted {
             counted.fetch_add(1, Ordering::Relaxed);
