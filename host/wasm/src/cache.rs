@@ -10,6 +10,7 @@ use std::hash::{Hash as _, Hasher};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -21,6 +22,9 @@ const WIZER: &str = "48.0.8";
 const HEADER: u64 = 16 << 10;
 /// Bytes of an entry: native code is at most some ten times as large as its component.
 pub(crate) const ENTRY: u64 = 1 << 30;
+
+/// Bytes of all entries. Every change to a guard that is being written makes a new one, and nobody else takes the old ones away.
+const ROOM: u64 = 2 << 30;
 
 pub(crate) struct Cache {
     folder: PathBuf,
@@ -67,7 +71,10 @@ impl Cache {
     pub(crate) fn fetch(&self, component: Digest, settings: Digest, engine: &Engine) -> Option<Compiled> {
         let path = self.path(component, settings);
         match read(&path).and_then(|(header, payload)| Ok((deserialize(engine, &payload).map_err(io::Error::other)?, header.plain))) {
-            Ok((component, plain)) => Some(Compiled { component, plain }),
+            Ok((component, plain)) => {
+                used_now(&path);
+                Some(Compiled { component, plain })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a compiled guard is damaged and will be made again");
@@ -76,14 +83,46 @@ impl Cache {
         }
     }
 
-    /// Keeps it. Nothing depends on whether that succeeds.
+    /// Keeps it, in the place of those that nobody has used for longest. Nothing depends on whether that succeeds.
     pub(crate) fn keep(&self, component: Digest, settings: Digest, compiled: &Compiled) {
         let path = self.path(component, settings);
         let payload = compiled.component.serialize().map_err(io::Error::other);
         if let Err(error) = payload.and_then(|payload| write(&path, compiled.plain.clone(), &payload)) {
             tracing::warn!(path = %path.display(), %error, "a compiled guard could not be kept");
         }
+        if let Err(error) = make_room(&self.folder, ROOM) {
+            tracing::warn!(path = %self.folder.display(), %error, "compiled guards that nobody uses could not be removed");
+        }
     }
+}
+
+/// A file's time says when it was used last; without that it goes sooner.
+fn used_now(path: &Path) {
+    let told = fs::File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    drop(told);
+}
+
+/// Removes what was used longest ago, until the rest has no more bytes than this.
+fn make_room(folder: &Path, most: u64) -> io::Result<()> {
+    let mut files = vec![];
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Others do the same, so it may have gone.
+        if let Ok(of) = path.metadata()
+            && of.is_file()
+        {
+            files.push((of.modified()?, of.len(), path));
+        }
+    }
+    files.sort_by(|a, b| b.0.cmp(&a.0));
+    let mut sum = 0_u64;
+    for (_, bytes, path) in files {
+        sum = sum.saturating_add(bytes);
+        if sum > most {
+            drop(fs::remove_file(path));
+        }
+    }
+    Ok(())
 }
 
 fn digest(plain: &Option<String>, payload: &[u8]) -> Digest {
@@ -173,6 +212,23 @@ impl Hasher for Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_used_longest_ago_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (age, name) in [(40, "a"), (30, "b"), (20, "c"), (10, "d")] {
+            fs::write(at(name), [0; 100]).unwrap();
+            let when = SystemTime::now() - std::time::Duration::from_secs(age);
+            fs::File::options().append(true).open(at(name)).unwrap().set_modified(when).unwrap();
+        }
+        used_now(&at("a"));
+        make_room(folder.path(), 399).unwrap();
+        let left: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(|it| at(it).exists()).collect();
+        assert_eq!(left, ["a", "c", "d"]);
+        make_room(folder.path(), 99).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing has room alone");
+    }
 
     #[test]
     fn the_version_of_wizer_is_the_one_that_is_built_in() {
