@@ -257,10 +257,9 @@ impl App {
             return Err(AppError::Stopping);
         }
         self.driver.writes()?;
-        let nobody = RunId::from_bytes([0; 16]);
         // A store that is tried again for long has no answer yet, and whoever asks this has little time.
-        match tokio::time::timeout(READY, self.store.run_fetch(nobody)).await {
-            Ok(found) => Ok(found.map(drop)?),
+        match tokio::time::timeout(READY, self.store.run_due(Time(0), 1)).await {
+            Ok(due) => Ok(due.map(drop)?),
             Err(_) => Err(AppError::Store(StoreError::Away(format!("it has not answered for {} seconds", READY.as_secs())))),
         }
     }

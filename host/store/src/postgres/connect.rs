@@ -16,8 +16,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,8 +29,10 @@ use tokio_rustls::TlsConnector;
 /// For a connection to come about, and for a statement to be answered: whoever takes longer is not there.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
-/// How long the node that was there last has to answer before the next one is tried as well.
+/// How long a node has to answer before the next one is asked as well.
 const HEAD_START: Duration = Duration::from_millis(500);
+/// And once all were asked and one has said no: from then on that one may have become what is looked for.
+const LAST_CALL: Duration = Duration::from_secs(2);
 /// A database that is away for longer is said to be so to those who wait: a standby takes over within this.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts: first, and at most.
@@ -49,10 +50,16 @@ pub(super) type Line = Connection<Socket, TlsOver<Socket>>;
 pub(super) struct Connector {
     nodes: Arc<[Node]>,
     tls: Tls,
-    /// The node that is asked before the others: it gave the last connection.
-    first: Arc<AtomicUsize>,
-    /// How often a connection was found to be of no use any more.
-    era: Arc<AtomicUsize>,
+    believed: Arc<Mutex<Believed>>,
+}
+
+/// Which node takes writes, as far as is known.
+#[derive(Clone, Copy, Default)]
+struct Believed {
+    /// It is asked before the others: it gave the last connection.
+    node: usize,
+    /// How often that has changed, or a connection was found to be of no use any more.
+    era: usize,
 }
 
 /// A connection that is driven by a task of its own.
@@ -72,33 +79,51 @@ impl Deref for Session {
 impl Connector {
     pub(super) fn new(url: &str) -> Result<Connector, StoreError> {
         let Address { nodes, authority } = Address::parse(url)?;
-        Ok(Connector { nodes: nodes.into(), tls: Tls::new(authority.as_deref())?, first: Arc::default(), era: Arc::default() })
+        Ok(Connector { nodes: nodes.into(), tls: Tls::new(authority.as_deref())?, believed: Arc::default() })
+    }
+
+    fn believed(&self) -> MutexGuard<'_, Believed> {
+        self.believed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn era(&self) -> usize {
+        self.believed().era
     }
 
     pub(super) async fn connect(&self) -> Result<Session, StoreError> {
-        let era = self.era.load(Ordering::Relaxed);
         let (client, connection) = self.open().await?;
         tokio::spawn(connection.map(drop));
-        Ok(Session { client, era })
+        Ok(Session { client, era: self.era() })
     }
 
-    /// Of the first node that gives one. One that is silent keeps nobody from the others.
+    /// Of the first node that gives one. One that is silent keeps nobody from the others, nor from trying them again.
     pub(super) async fn open(&self) -> Result<(Client, Line), StoreError> {
-        let (first, count) = (self.first.load(Ordering::Relaxed), self.nodes.len());
+        let (first, count) = (self.believed().node, self.nodes.len());
         let mut others = (0..count).map(|n| (first + n) % count);
         let (mut asked, mut refusals) = (FuturesUnordered::new(), vec![]);
         loop {
             asked.extend(others.next().map(|n| self.ask(n).map(move |end| (n, end))));
-            let pause = if others.len() > 0 { HEAD_START } else { ANSWER };
+            let pause = match (others.len(), refusals.is_empty()) {
+                (1.., _) => HEAD_START,
+                (0, true) => ANSWER,
+                (0, false) => LAST_CALL,
+            };
             match tokio::time::timeout(pause, asked.next()).await {
                 Ok(Some((n, Ok(connected)))) => {
-                    self.first.store(n, Ordering::Relaxed);
+                    self.believe(n);
                     return Ok(connected);
                 }
                 Ok(Some((n, Err(why)))) => refusals.push((n, why)),
-                Ok(None) => return Err(self.refused(refusals)),
-                Err(_) => {}
+                Err(_) if others.len() > 0 => {}
+                Ok(None) | Err(_) => return Err(self.refused(refusals)),
             }
+        }
+    }
+
+    fn believe(&self, node: usize) {
+        let mut believed = self.believed();
+        if believed.node != node {
+            *believed = Believed { node, era: believed.era + 1 };
         }
     }
 
@@ -106,15 +131,18 @@ impl Connector {
         // The timeout of the settings ends with TCP's part of it.
         match tokio::time::timeout(ANSWER, self.nodes[n].config.connect(self.tls.clone())).await {
             Ok(connected) => connected.map_err(failed),
-            Err(_) => Err(silent()),
+            Err(_) => Err(silent(ANSWER)),
         }
     }
 
     /// Each with its reason. As long as one of them may come back, all is not lost.
     fn refused(&self, mut refusals: Vec<(usize, StoreError)>) -> StoreError {
-        if refusals.len() == 1 {
+        if self.nodes.len() == 1 && !refusals.is_empty() {
             return refusals.remove(0).1;
         }
+        let silent_ones = (0..self.nodes.len()).filter(|n| refusals.iter().all(|it| it.0 != *n));
+        let silent_ones: Vec<usize> = silent_ones.collect();
+        refusals.extend(silent_ones.into_iter().map(|n| (n, StoreError::Away("no answer".into()))));
         refusals.sort_by_key(|it| it.0);
         let why = |error: &StoreError| if let StoreError::Away(why) = error { why.clone() } else { error.to_string() };
         let all: Vec<String> = refusals.iter().map(|(n, error)| format!("{}: {}", self.nodes[*n].name, why(error))).collect();
@@ -125,23 +153,28 @@ impl Connector {
     /// Nothing can be written by way of this connection any more: none of its time is used for reading, which may be of a node that others have left
     /// behind, and its node is asked last.
     pub(super) fn distrust(&self, session: &Session) {
-        let next = session.era + 1;
-        if self.era.compare_exchange(session.era, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.first.store((self.first.load(Ordering::Relaxed) + 1) % self.nodes.len(), Ordering::Relaxed);
+        let mut believed = self.believed();
+        if believed.era == session.era {
+            *believed = Believed { node: (believed.node + 1) % self.nodes.len(), era: believed.era + 1 };
         }
     }
 }
 
 /// The database has not answered.
-pub(super) fn silent() -> StoreError {
-    StoreError::Away(format!("it has not answered for {} seconds", ANSWER.as_secs()))
+fn silent(time: Duration) -> StoreError {
+    StoreError::Away(format!("it has not answered for {:.0} seconds", time.as_secs_f64()))
 }
 
 /// What `work` comes to, or that nobody has answered.
 pub(super) async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(ANSWER, work).await {
+    within_time(ANSWER, work).await
+}
+
+/// The same for who cannot wait for so long.
+pub(super) async fn within_time<T>(time: Duration, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(time, work).await {
         Ok(done) => done.map_err(failed),
-        Err(_) => Err(silent()),
+        Err(_) => Err(silent(time)),
     }
 }
 
@@ -177,7 +210,7 @@ impl Pool {
     }
 
     fn is_of_use(&self, session: &Session) -> bool {
-        !session.is_closed() && session.era == self.connector.era.load(Ordering::Relaxed)
+        !session.is_closed() && session.era == self.connector.era()
     }
 
     /// The rows of a statement that may be carried out twice: where the connection breaks, it is sent again.

@@ -27,7 +27,10 @@ impl Runs for Postgres {
     }
 
     async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        let rows = self.pool.rows("SELECT checkpoint FROM aegis.run WHERE id = $1", &[(&uuid(id), Type::UUID)]).await?;
+        let mut rows = self.pool.rows("SELECT checkpoint FROM aegis.run WHERE id = $1", &[(&uuid(id), Type::UUID)]).await?;
+        if rows.is_empty() && self.host.is_some() {
+            rows = self.pool.rows(FETCH_FOR_SURE, &[(&uuid(id), Type::UUID), (&self.seat()?.stream, Type::TEXT)]).await?;
+        }
         rows.first().map(|row| decode(id, row.get(0))).transpose()
     }
 
@@ -88,6 +91,12 @@ impl Runs for Postgres {
         self.pool.rows(LIST_LINES, params).await?.iter().map(line).collect()
     }
 }
+
+/// A primary that others have left behind may not know it for a while, and not know a run that they have just made. But nothing that is written to it is
+/// answered any more, where a standby has to have it first: and a lock is written.
+const FETCH_FOR_SURE: &str = "
+    WITH me AS (SELECT FROM aegis.host WHERE stream = $2 FOR KEY SHARE)
+    SELECT checkpoint FROM aegis.run CROSS JOIN (SELECT count(*) FROM me) AS locked WHERE id = $1";
 
 /// Runs of the dead, for a host that is not dead itself. Those that another host takes at this moment are left to it.
 const CLAIM: &str = "

@@ -5,7 +5,7 @@
 //! host has taken the number out, nothing more is written by whoever had it, however late it wakes up. It then takes a seat like a new one.
 
 use super::Lost;
-use super::connect::{Connector, PAUSE, Pool, Session, within};
+use super::connect::{Connector, PAUSE, Pool, Session, within, within_time};
 use crate::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,8 @@ use tokio_postgres::types::Type;
 
 /// A host that is silent for longer may be taken for dead.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
+/// A sign of life that is not answered for so long is given elsewhere: it has to be, before the lease ends.
+const ANSWERED: Duration = Duration::from_secs(2);
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_millis(500);
 
@@ -121,7 +123,8 @@ impl Membership {
         let (seat, before) = (self.seat(), machine_time());
         let beat = "UPDATE aegis.host SET lease = clock_timestamp() + make_interval(secs => $2) WHERE id = $1
             RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let alive = within(db.query_typed(beat, &[(&seat.id, Type::INT8), (&LEASE.as_secs_f64(), Type::FLOAT8)])).await?;
+        let params = [(&seat.id as _, Type::INT8), (&LEASE.as_secs_f64() as _, Type::FLOAT8)];
+        let alive = within_time(ANSWERED, db.query_typed(beat, &params)).await?;
         match alive.first() {
             Some(row) => self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed),
             None => self.rejoin(pool, &seat).await?,
