@@ -25,9 +25,9 @@ test-languages: setup-languages ## build guards in all languages, run their case
 	cargo build --workspace --locked
 	$(TOOLS) AEGIS_LANGUAGES=all cargo test --workspace --locked --test aegis languages -- --nocapture
 
-test-cluster: setup-cluster ## Postgres on three nodes whose primary is killed and held still under load
+test-cluster: setup-cluster ## Postgres on three nodes whose primary is killed, held still and left alone under load
 	cargo build --workspace --locked
-	AEGIS_CLUSTER=1 cargo test --workspace --locked --test aegis cluster -- --nocapture
+	AEGIS_CLUSTER=1 cargo test --workspace --locked --test aegis cluster -- --nocapture --test-threads 1
 	AEGIS_CLUSTER=1 cargo test --workspace --locked --lib a_cluster_ -- --nocapture
 
 languages: setup-languages ## measure the example guard in every language; the table of docs/languages.md

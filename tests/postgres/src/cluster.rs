@@ -153,6 +153,12 @@ impl Cluster {
         }
     }
 
+    /// Holds still only who watches over a node, or lets it go on: the node knows nothing of it, and goes on as if it were still the primary.
+    pub fn leave_alone(&self, n: usize, alone: bool) {
+        let patroni = self.nodes[n].patroni.as_ref().expect("it runs").process.id();
+        signal(if alone { "STOP" } else { "CONT" }, patroni);
+    }
+
     /// Starts a node again, and does not wait until it has found its part.
     pub fn bring_back(&mut self, n: usize) {
         let node = &self.nodes[n];
