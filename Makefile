@@ -34,7 +34,7 @@ languages: setup-languages ## measure the example guard in every language; the t
 	cargo build --release -p aegis -p aegis-bench --locked
 	$(TOOLS) target/release/languages
 
-nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200 power cuts of its database
+nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200 blows to two hosts and their Postgres, 200 power cuts of a database
 	cargo build --workspace --locked
 	AEGIS_CRASH_ROUNDS=200 cargo test --workspace --locked --test aegis --test crash crash -- --nocapture
 

@@ -219,7 +219,7 @@ const BREAKAGES: &[(&str, &[Change])] = &[
     ("the dead are forgotten before all was taken over", &[(HOSTS, "retain(|it| ⟦owners.contains(it)⟧)", "false")]),
     ("what is handed to the host that drives it is not looked after", &[(HOSTS, "if ⟦told⟧ {", "told && !driven")]),
     ("a claim whose answer was lost is forgotten", &[(HOSTS, "host.claim_in_doubt = ⟦lost && claimed > 0⟧", "false")]),
-    ("a first commit whose answer was lost is forgotten", &[(HOSTS, "⟦self.hosts[self.host].doubtful.insert(run)⟧;", "()")]),
+    ("a first commit whose answer was lost is forgotten", &[(HOSTS, "⟦self.hosts[self.host].doubtful.insert(run)⟧;", "false")]),
 ];
 
 /// A change, found: the bytes of the expression, the number of its breakage, what stands there instead.

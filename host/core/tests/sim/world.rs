@@ -749,6 +749,7 @@ impl World {
             self.seen.hit("conflict");
             return Err(Late);
         }
+        self.check_writer(seat);
         let mut ledger = case.stored.take().map_or(vec![], |it| it.entries);
         ledger.extend(entries);
         self.check_ledger(case, held, &ledger);

@@ -37,6 +37,8 @@ pub(super) struct Seats {
     dead: BTreeSet<u64>,
     /// Since when hosts have been able to reach the store.
     within_reach: u64,
+    /// Every seat that the world saw taken away.
+    lost: BTreeSet<u64>,
 }
 
 impl Seats {
@@ -63,6 +65,7 @@ impl Seats {
             let silent = self.taken.remove(seat).expect("it was there").beaten;
             assert!(silent.max(self.within_reach) + LEASE < self.clock, "a host is taken for dead that was not silent for so long");
             self.dead.insert(*seat);
+            self.lost.insert(*seat);
         }
         assert!(self.taken.values().all(|it| it.beaten + LEASE >= self.clock), "a dead host is not noticed");
         late.len()
@@ -227,7 +230,9 @@ impl World {
             return None;
         }
         if !self.calm && self.dice.one_in(80) {
-            self.hosts[host].awake_at = self.seats.clock + self.dice.roll(4 * LEASE);
+            let awake_at = self.seats.clock + self.dice.roll(4 * LEASE);
+            // When it wakes up, others of its tasks may move before its heart does.
+            (self.hosts[host].awake_at, self.hosts[host].next_beat) = (awake_at, awake_at + self.dice.roll(4 * BEAT));
             self.seen.hit("a host stops for a while");
             return None;
         }
@@ -292,7 +297,8 @@ impl World {
             let Some(stored) = case.stored.as_mut().filter(|it| is_unfinished(&it.held)) else { continue };
             let run = stored.held.run.id();
             let mut told = stored.owner == seat && (host.claim_in_doubt || host.doubtful.contains(&run));
-            if self.seats.dead.contains(&stored.owner) {
+            // What somebody else has in hand at this moment is left to the next time.
+            if self.seats.dead.contains(&stored.owner) && (busy || self.calm || !self.dice.one_in(6)) {
                 stored.owner = seat;
                 claimed += 1;
                 told |= !lost;
@@ -309,6 +315,10 @@ impl World {
         if claimed == 0 {
             self.seats.forget(&owners);
         }
+    }
+
+    pub(super) fn check_writer(&self, seat: u64) {
+        assert!(!self.seats.lost.contains(&seat), "a host writes from seat {seat}, which it has lost");
     }
 
     /// Whoever has an unfinished run lives, or will be missed.
