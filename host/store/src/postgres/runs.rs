@@ -1,6 +1,6 @@
 //! Runs, the questions they ask and the ledger, in SQL.
 
-use super::connect::Param;
+use super::connect::{ANSWER, Param};
 use super::writer::Refusal;
 use super::{Host, Postgres, run_id, uuid};
 use crate::columns::{decode, milliseconds, name, rows};
@@ -54,7 +54,8 @@ impl Runs for Postgres {
     async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
         let (host, mine) = (self.host()?, self.seat()?.id);
         let mut claimed = self.doubtful(host, mine).await?;
-        let claim = self.pool.rows_once(CLAIM, &[(&mine, Type::INT8), (&rows(limit), Type::INT8)]).await;
+        let until = host.membership.time_in(ANSWER / 2);
+        let claim = self.pool.rows_once(CLAIM, &[(&mine, Type::INT8), (&rows(limit), Type::INT8), (&until, Type::INT8)]).await;
         host.claim_in_doubt.fetch_or(matches!(claim, Err(StoreError::Away(_))), Ordering::Relaxed);
         match claim {
             Ok(orphans) => claimed.extend(orphans.iter().map(|row| run_id(row.get(0)))),
@@ -98,9 +99,12 @@ const FETCH_FOR_SURE: &str = "
     WITH me AS (SELECT FROM aegis.host WHERE stream = $2 FOR KEY SHARE)
     SELECT checkpoint FROM aegis.run CROSS JOIN (SELECT count(*) FROM me) AS locked WHERE id = $1";
 
-/// Runs of the dead, for a host that is not dead itself. Those that another host takes at this moment are left to it.
+/// Runs of the dead, for a host that is not dead itself. Those that another host takes at this moment are left to it. A claim that the database comes to
+/// when nobody waits for its answer any more (its machine stood still) finds nothing: nobody would learn of what it found.
 const CLAIM: &str = "
-    WITH me AS (SELECT id FROM aegis.host WHERE id = $1 FOR KEY SHARE), orphan AS (
+    WITH me AS (
+        SELECT id FROM aegis.host WHERE id = $1 AND extract(epoch FROM clock_timestamp()) * 1000 < $3 FOR KEY SHARE
+    ), orphan AS (
         SELECT run.id FROM aegis.dead JOIN aegis.run ON run.host = dead.host
         WHERE run.status IN ('pending', 'running') AND EXISTS (SELECT FROM me) ORDER BY run.id LIMIT $2 FOR NO KEY UPDATE OF run SKIP LOCKED
     )

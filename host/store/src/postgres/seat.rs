@@ -66,6 +66,12 @@ impl Membership {
         self.offset.load(Ordering::Relaxed)
     }
 
+    /// What time it will be to the database, in milliseconds.
+    pub(super) fn time_in(&self, span: Duration) -> i64 {
+        let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        machine_time().saturating_add(self.offset()).saturating_add(span)
+    }
+
     /// Takes another seat, unless that was done since `lost` was had.
     pub(super) async fn rejoin(&self, pool: &Pool, lost: &Seat) -> Result<(), StoreError> {
         if self.left.load(Ordering::Relaxed) {

@@ -614,3 +614,22 @@ async fn a_certificate_counts_with_its_authority_and_its_name_whatever_the_mode_
     }
     assert_eq!(spoken(&at("127.0.0.1", "sslmode=disable")).await, Ok(false));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_the_database_comes_to_too_late_claims_nothing() {
+    let server = Server::start();
+    let url = server.database();
+    let open = || async { Postgres::open(&url, Access::Host).await.expect("a database") };
+    let (dying, heir) = (open().await, open().await);
+    dying.run_create(plain(1).commit()).await.expect("a new run");
+    dying.leave().await.expect("it may");
+    let owner = || server.sql(&url, "SELECT host FROM aegis.run");
+    let dead = owner();
+    server.pause(true);
+    assert!(matches!(heir.run_claim(9).await, Err(StoreError::Away(_))));
+    server.pause(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(owner(), dead, "nobody would learn of it");
+    assert_eq!(heir.run_claim(9).await, Ok(vec![plain(1).id()]));
+    assert_eq!(heir.run_claim(9).await, Ok(vec![]), "handed out once");
+}
