@@ -30,13 +30,16 @@ enum Blow {
     /// For longer than its lease: it wakes up when others have taken its place.
     HoldHost,
     KillPostgres,
+    /// A host, and Postgres at the same moment.
+    KillBoth,
     RestartPostgres,
     CutConnections,
+    /// At times for longer than anybody waits for an answer.
     HoldPostgres,
 }
 
-const BLOWS: [Blow; 6] =
-    [Blow::KillHost, Blow::HoldHost, Blow::KillPostgres, Blow::RestartPostgres, Blow::CutConnections, Blow::HoldPostgres];
+const BLOWS: [Blow; 7] =
+    [Blow::KillHost, Blow::HoldHost, Blow::KillPostgres, Blow::KillBoth, Blow::RestartPostgres, Blow::CutConnections, Blow::HoldPostgres];
 
 /// Blows in an order that nobody knows, each as often as the others.
 #[derive(Default)]
@@ -105,16 +108,19 @@ impl Cluster<'_> {
     async fn strike(&mut self, blow: Blow, random: &mut Random) {
         let (host, moment) = (random.below(2) as usize, Duration::from_millis(random.below(2_000)));
         match blow {
-            Blow::KillHost => {
-                let dead = self.hosts.remove(host);
-                self.hosts.insert(host, dead.crash_and_restart().await);
-                self.tell_clients();
-            }
+            Blow::KillHost => self.restart(host).await,
             Blow::HoldHost => self.hold(host, moment).await,
             Blow::KillPostgres => {
                 block_in_place(|| self.server.kill());
                 tokio::time::sleep(moment).await;
                 block_in_place(|| self.server.start_again());
+            }
+            Blow::KillBoth => {
+                self.hosts[host].kill();
+                block_in_place(|| self.server.kill());
+                tokio::time::sleep(moment).await;
+                block_in_place(|| self.server.start_again());
+                self.restart(host).await;
             }
             Blow::RestartPostgres => {
                 block_in_place(|| self.server.stop());
@@ -124,10 +130,17 @@ impl Cluster<'_> {
             Blow::CutConnections => block_in_place(|| self.server.cut_connections()),
             Blow::HoldPostgres => {
                 self.server.pause(true);
-                tokio::time::sleep(moment * 4).await;
+                tokio::time::sleep(moment * 6).await;
                 self.server.pause(false);
             }
         }
+    }
+
+    /// Kills a host, if it was not killed before, and starts it again.
+    async fn restart(&mut self, host: usize) {
+        let dead = self.hosts.remove(host);
+        self.hosts.insert(host, dead.crash_and_restart().await);
+        self.tell_clients();
     }
 
     /// Holds a host still until another has taken it for dead, and `longer`; then it comes back by itself.
