@@ -58,6 +58,12 @@ impl World {
         }
     }
 
+    /// This host takes another request, which has a name: however often it has to be sent, it makes one run.
+    pub(super) async fn ask_more(&self, host: &Host) {
+        let named = std::iter::repeat_with(|| self.next(Kind::Allowed)).find(|it| it.name().is_some());
+        self.again(std::slice::from_ref(host), &named.expect("most have names")).await;
+    }
+
     /// Whatever is still open can be decided; so many at most.
     pub(super) async fn decide_open(&self, hosts: &[Host], most: usize, random: &mut Random) {
         for _ in 0..most {

@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::checks::Tally;
-use super::load::{Kind, Load, Random, World};
+use super::load::{Load, Random, World};
 use super::{configuration, given, random};
 use crate::host::Host;
 use crate::shared::{in_postgres, start};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 3;
 /// After so many a new database begins: every round looks at every run of it.
 const FRESH: u64 = 12;
 /// Clients that do not ask without a pause: what counts here is how often something is struck, not how much there is to look at afterwards.
@@ -101,7 +101,9 @@ impl Cluster<'_> {
         }
         self.world.look(&self.hosts).await;
         self.world.decide_open(&self.hosts, 3, random).await;
-        self.both_take_more().await;
+        for host in &self.hosts {
+            self.world.ask_more(host).await;
+        }
         self.assert_lost_seats_are_as_they_were_left();
     }
 
@@ -186,13 +188,6 @@ impl Cluster<'_> {
             assert!(now.iter().all(|(run, version)| left.get(run) == Some(version)), "written from seat {seat} after it was lost: {now:?}");
             let open = format!("SELECT id FROM aegis.run WHERE host = {seat} AND status IN ('pending', 'running')");
             assert_eq!(self.sql(&open), "", "nobody has taken over what seat {seat} had");
-        }
-    }
-
-    async fn both_take_more(&self) {
-        for host in &self.hosts {
-            let asked = self.world.next(Kind::Allowed);
-            assert_eq!(self.world.submit(&host.url, &asked).await, Some(200), "{}", host.log());
         }
     }
 
