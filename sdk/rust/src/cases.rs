@@ -22,16 +22,29 @@
 //!   expect: {error: words}                    # a part of why there is no verdict
 //! ```
 //!
+//! A file `.jsonl` has one case a line, as `aegis runs export` writes recorded traffic; without `expect`, the guard has to judge, whatever it says, where it is
+//! asked at that stage at all. What a case means is what it means to `aegis guard test`: a report that breaks the contract is a failed guard here too, and
+//! so is a panic. Only the schema of the settings is checked by the host alone: natively, they are refused by their type.
+//!
 //! Messages and tools are OpenAI's. Inline media (`data:`, `input_audio`) are shown to guards as a digest, which only the host makes: a case
 //! with them runs against the component alone.
 
-use crate::{Guard, Input, Label, Media, Message, Part, Principal, Report, Role, Schema, Stage, Tool, ToolCall, Verdict, component};
+use crate::{
+    ArgumentsPlace, Edit, Guard, Input, Label, Media, Message, Part, PartPlace, Place, Principal, Report, Role, Schema, Stage, Tool,
+    ToolCall, Verdict, component,
+};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// Runs every case of every `*.yaml` in `folder` (from the crate's own folder, where `cargo test` runs) and panics with all
+/// What `expect` may name.
+const EXPECTABLE: [&str; 7] = ["verdict", "reason", "findings", "edits", "labels", "memory", "error"];
+/// When a case happens that does not say: the same moment as in `aegis guard test`.
+const MOMENT: u64 = 1_700_000_000_000;
+
+/// Runs every case of every `*.yaml`, `*.yml` and `*.jsonl` in `folder` (from the crate's own folder, where `cargo test` runs) and panics with all
 /// that do not hold; also when there is none, and when the schema of the settings is no JSON object.
 pub fn check<G: Guard>(folder: impl AsRef<Path>) {
     let folder = folder.as_ref();
@@ -47,20 +60,32 @@ pub fn check<G: Guard>(folder: impl AsRef<Path>) {
 
 fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = std::fs::read_dir(folder)?.map(|it| it.map(|it| it.path())).collect::<Result<Vec<_>, _>>()?;
-    files.retain(|it| it.extension().is_some_and(|it| it == "yaml"));
+    files.retain(|it| it.extension().is_some_and(|it| ["yaml", "yml", "jsonl"].iter().any(|known| it == *known)));
     files.sort();
     Ok(files)
 }
 
 fn check_file<G: Guard>(file: &Path) -> Vec<Result<(), String>> {
-    let cases = std::fs::read_to_string(file).map_err(|it| it.to_string());
-    let cases = cases.and_then(|text| serde_saphyr::from_str::<Vec<Case>>(&text).map_err(|it| it.to_string()));
-    match cases {
+    let text = std::fs::read_to_string(file).map_err(|it| it.to_string());
+    let read = if file.extension().is_some_and(|it| it == "jsonl") { lines } else { list };
+    match text.and_then(|it| read(&it)) {
         Err(error) => vec![Err(format!("{}: {error}", file.display()))],
         Ok(cases) => {
             cases.iter().map(|case| case.check::<G>().map_err(|why| format!("{}: {}: {why}", file.display(), case.name))).collect()
         }
     }
+}
+
+fn list(yaml: &str) -> Result<Vec<Case>, String> {
+    if yaml.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+        return Ok(vec![]);
+    }
+    serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
+}
+
+fn lines(text: &str) -> Result<Vec<Case>, String> {
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(number, line)| serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))).collect()
 }
 
 #[derive(Deserialize)]
@@ -72,139 +97,204 @@ struct Case {
     #[serde(default)]
     stage: Option<Stage>,
     input: Value,
-    /// Left out, the guard has to judge, whatever it says.
+    /// By name; only what is named is looked at. Left out, the guard has to judge, whatever it says.
     #[serde(default)]
-    expect: Expect,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expect {
-    #[serde(default)]
-    verdict: Option<ExpectedVerdict>,
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    findings: Option<Vec<Value>>,
-    #[serde(default)]
-    edits: Option<Vec<Value>>,
-    #[serde(default)]
-    labels: Option<Vec<Value>>,
-    /// Written as null it means that there is none.
-    #[serde(default, deserialize_with = "written")]
-    memory: Option<Option<String>>,
-    #[serde(default)]
-    error: Option<String>,
-}
-
-fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected allow, sanitize, block or require_approval, or a whole verdict such as {block: why}")]
-enum ExpectedVerdict {
-    Kind(Kind),
-    Whole(Verdict),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Allow,
-    Sanitize,
-    Block,
-    RequireApproval,
-}
-
-impl Kind {
-    fn of(verdict: &Verdict) -> Kind {
-        match verdict {
-            Verdict::Allow => Kind::Allow,
-            Verdict::Sanitize(_) => Kind::Sanitize,
-            Verdict::Block(_) => Kind::Block,
-            Verdict::RequireApproval(_) => Kind::RequireApproval,
-        }
-    }
+    expect: Option<Map<String, Value>>,
 }
 
 impl Case {
     fn check<G: Guard>(&self) -> Result<(), String> {
         let stage = self.stage.unwrap_or(Stage::Ingress);
-        if !G::STAGES.contains(&stage) {
-            return Err(format!("the guard is not asked at {}", json(&stage)));
+        if let Some(name) = self.expect.iter().flat_map(Map::keys).find(|it| !EXPECTABLE.contains(&it.as_str())) {
+            return Err(format!("expect: there is no {name:?}: write {}", EXPECTABLE.join(", ")));
         }
+        if self.expect.is_none() && !G::STAGES.contains(&stage) {
+            return Ok(()); // recorded traffic has every stage
+        }
+        self.compare(&self.told::<G>(stage).unwrap_or_else(|why| Map::from_iter([("error".to_owned(), json!(why))])))
+    }
+
+    /// What the guard says, by the names of [`EXPECTABLE`].
+    ///
+    /// # Errors
+    /// Why there is no verdict, in the host's words.
+    fn told<G: Guard>(&self, stage: Stage) -> Result<Map<String, Value>, String> {
         let settings = self.settings.as_ref().map(Value::to_string).unwrap_or_default();
+        let guard = no_panic(|| component::new::<G>(&settings))?.map_err(|why| format!("it refuses its settings: {why}"))?;
+        if !G::STAGES.contains(&stage) {
+            return Err(format!("the guard is not asked at {}", name(stage)));
+        }
         let input = input(stage, &self.input)?;
-        match (component::new::<G>(&settings).and_then(|it| it.scan(&input)), &self.expect.error) {
-            (Ok(report), None) => self.expect.check(&report),
-            (Ok(report), Some(_)) => Err(format!("the verdict is {}", json(&report.verdict))),
-            (Err(why), Some(part)) if why.contains(part) => Ok(()),
-            (Err(why), _) => Err(why),
+        let report = no_panic(|| guard.scan(&input))?.map_err(|why| format!("the guard could not judge: {why}"))?;
+        sound(&report, &input).map_err(|why| format!("the guard broke the contract: {why}"))?;
+        Ok(told(&report))
+    }
+
+    fn compare(&self, told: &Map<String, Value>) -> Result<(), String> {
+        let Some(expected) = &self.expect else {
+            // Whatever it says will do, as long as it says something.
+            return told.get("error").map_or(Ok(()), |why| Err(why.as_str().unwrap_or_default().into()));
+        };
+        match (expected.get("error").and_then(Value::as_str), told.get("error").and_then(Value::as_str)) {
+            (Some(part), Some(whole)) if whole.contains(part) => {}
+            (_, Some(whole)) => return Err(whole.into()),
+            (Some(_), None) => return Err(format!("the verdict is {}", told["verdict"])),
+            (None, None) => {}
+        }
+        let wrong = expected.iter().filter(|(name, _)| *name != "error").find_map(|(name, expected)| {
+            let told = told.get(name).cloned().unwrap_or_default();
+            (shaped(&told, expected) != *expected).then(|| format!("{name}: the guard says {told}"))
+        });
+        wrong.map_or(Ok(()), Err)
+    }
+}
+
+/// A panic ends a sandbox, and is a failed guard.
+fn no_panic<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| {
+        let words = panic.downcast_ref::<&str>().map(|it| (*it).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        format!("the guard trapped: {}", words.unwrap_or_default())
+    })
+}
+
+fn told(report: &Report) -> Map<String, Value> {
+    let (reason, edits) = match &report.verdict {
+        Verdict::Allow => (Value::Null, json!([])),
+        Verdict::Sanitize(edits) => (Value::Null, value(edits)),
+        Verdict::Block(why) => (json!(why), json!([])),
+        Verdict::RequireApproval(question) => (json!(question.prompt), json!([])),
+    };
+    let labels: Vec<Value> = report.labels.iter().map(|it| json!({"key": it.key, "value": it.value})).collect();
+    let named = [
+        ("verdict", value(&report.verdict)),
+        ("reason", reason),
+        ("findings", value(&report.findings)),
+        ("edits", edits),
+        ("labels", json!(labels)),
+        ("memory", json!(report.memory)),
+    ];
+    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What was told, with no more said than in what is expected: `block` of `{block: why}`, of an object only the names that are expected.
+fn shaped(told: &Value, expected: &Value) -> Value {
+    match (told, expected) {
+        (Value::Object(it), Value::String(_)) if it.len() == 1 => it.keys().next().map_or(Value::Null, |name| json!(name)),
+        (Value::Object(it), Value::Object(names)) if names.keys().any(|name| it.contains_key(name)) => {
+            names.iter().filter_map(|(name, value)| Some((name.clone(), shaped(it.get(name)?, value)))).collect()
+        }
+        (Value::Array(told), Value::Array(expected)) => {
+            let pairs = told.iter().enumerate().map(|(index, it)| expected.get(index).map_or_else(|| it.clone(), |like| shaped(it, like)));
+            pairs.collect()
+        }
+        _ => told.clone(),
+    }
+}
+
+/// Whether a host would take this report: evidence stands in texts that are there, and edits where they may.
+fn sound(report: &Report, input: &Input) -> Result<(), String> {
+    for it in &report.findings {
+        let text = text_at(input, it.at).ok_or_else(|| format!("there is no text at {}", value(&it.at)))?;
+        range(text, it.at, it.start, it.end)?;
+        if let Some(score) = it.score.filter(|it| !(0.0..=1.0).contains(it)) {
+            return Err(format!("the score {score} is not between 0 and 1"));
         }
     }
+    let Verdict::Sanitize(edits) = &report.verdict else { return Ok(()) };
+    let mut sorted: Vec<&Edit> = edits.iter().collect();
+    sorted.sort_by_key(|it| (it.at, it.start, it.end));
+    for it in &sorted {
+        let text = text_at(input, it.at).filter(|_| !is_other(input, it.at));
+        range(text.ok_or_else(|| format!("there is no text at {}", value(&it.at)))?, it.at, it.start, it.end)?;
+        if !may_edit(input, it.at) {
+            return Err(format!("{} may not be edited at {}", value(&it.at), name(input.stage)));
+        }
+        if it.text.contains('\0') {
+            return Err("a text may not contain U+0000".into());
+        }
+    }
+    let clash = |pair: &&[&Edit]| pair[0].at == pair[1].at && (pair[1].start < pair[0].end || pair[1].start == pair[0].start);
+    sorted.windows(2).find(clash).map_or(Ok(()), |pair| Err(format!("two edits overlap at {}", value(&pair[1].at))))
 }
 
-impl Expect {
-    fn check(&self, report: &Report) -> Result<(), String> {
-        let (reason, edits) = match &report.verdict {
-            Verdict::Allow => (None, vec![]),
-            Verdict::Sanitize(edits) => (None, edits.iter().map(value).collect()),
-            Verdict::Block(why) => (Some(why), vec![]),
-            Verdict::RequireApproval(question) => (Some(&question.prompt), vec![]),
-        };
-        let holds = match &self.verdict {
-            None => true,
-            Some(ExpectedVerdict::Kind(kind)) => Kind::of(&report.verdict) == *kind,
-            Some(ExpectedVerdict::Whole(verdict)) => report.verdict == *verdict,
-        };
-        let findings: Vec<Value> = report.findings.iter().map(value).collect();
-        let labels: Vec<Value> = report.labels.iter().map(|it| serde_json::json!({"key": it.key, "value": it.value})).collect();
-        let wrong = [
-            (holds, "verdict", json(&report.verdict)),
-            (self.reason.is_none() || self.reason.as_ref() == reason, "reason", json(&reason)),
-            (agree(&findings, self.findings.as_ref()), "findings", json(&findings)),
-            (agree(&edits, self.edits.as_ref()), "edits", json(&edits)),
-            (agree(&labels, self.labels.as_ref()), "labels", json(&labels)),
-            (self.memory.as_ref().is_none_or(|it| *it == report.memory), "memory", json(&report.memory)),
-        ];
-        let wrong = wrong.into_iter().find(|(holds, ..)| !holds);
-        wrong.map_or(Ok(()), |(_, name, told)| Err(format!("{name}: the guard says {told}")))
+fn text_at(input: &Input, at: Place) -> Option<&str> {
+    match at {
+        Place::Tool(n) => input.tools.get(n as usize).map(|it| it.description.as_str()),
+        Place::Arguments(at) => input.messages.get(at.message as usize)?.tool_calls.get(at.call as usize).map(|it| it.arguments.as_str()),
+        Place::Part(at) => match input.messages.get(at.message as usize)?.parts.get(at.part as usize)? {
+            Part::Text(text) | Part::Other(text) => Some(text),
+            Part::Media(_) => None,
+        },
     }
 }
 
-/// Each with at least what is expected of it; nothing expected: any.
-fn agree(told: &[Value], expected: Option<&Vec<Value>>) -> bool {
-    let includes = |told: &Value, expected: &Value| match expected.as_object() {
-        Some(names) => names.iter().all(|(name, value)| told.get(name) == Some(value)),
-        None => told == expected,
-    };
-    expected
-        .is_none_or(|expected| told.len() == expected.len() && told.iter().zip(expected).all(|(told, expected)| includes(told, expected)))
+/// A part that is neither text nor media: there may be evidence in it, but no edits.
+fn is_other(input: &Input, at: Place) -> bool {
+    let Place::Part(at) = at else { return false };
+    let part = input.messages.get(at.message as usize).and_then(|it| it.parts.get(at.part as usize));
+    matches!(part, Some(Part::Other(_)))
+}
+
+fn may_edit(input: &Input, at: Place) -> bool {
+    let reply = input.messages.len().wrapping_sub(1);
+    match (input.stage, at) {
+        (Stage::Ingress, _) => true,
+        (_, Place::Tool(_)) => false,
+        (Stage::ToolResult, Place::Part(PartPlace { message, .. }) | Place::Arguments(ArgumentsPlace { message, .. })) => {
+            input.messages.get(message as usize).is_some_and(|it| it.role == Role::Tool)
+        }
+        (Stage::ToolCall, at) => matches!(at, Place::Arguments(at) if at.message as usize == reply),
+        (Stage::Egress, at) => matches!(at, Place::Part(at) if at.message as usize == reply),
+    }
+}
+
+fn range(text: &str, at: Place, start: u32, end: u32) -> Result<(), String> {
+    let whole = text.get(start as usize..end as usize).is_some();
+    let wrong = || format!("{start}..{end} at {} is not a range of whole characters in a text of {} bytes", value(&at), text.len());
+    if whole { Ok(()) } else { Err(wrong()) }
+}
+
+fn name(stage: Stage) -> String {
+    value(&stage).as_str().unwrap_or_default().to_owned()
 }
 
 /// As it is written: a score of 0.9 is that, and not the double nearest to its float.
 fn value(it: &impl serde::Serialize) -> Value {
-    serde_json::from_str(&json(it)).expect("it was JSON")
-}
-
-fn json(it: &impl serde::Serialize) -> String {
-    serde_json::to_string(it).expect("what guards say has no maps")
+    let text = serde_json::to_string(it).expect("what guards say has no maps");
+    serde_json::from_str(&text).expect("it was JSON")
 }
 
 fn input(stage: Stage, input: &Value) -> Result<Input, String> {
     if let Some(text) = input.as_str() {
-        return Ok(Input::of(stage, text));
+        let empty = Input::of(stage, text);
+        return Ok(Input { run_id: run_id(MOMENT), route: "default".into(), principal: anonymous(), time: MOMENT, ..empty });
     }
     let body = Body::deserialize(input).map_err(|error| format!("input: {error}"))?;
+    let is_reply = body.messages.last().is_some_and(|it| matches!(it.role, WireRole::Assistant));
+    if matches!(stage, Stage::ToolCall | Stage::Egress) && !is_reply {
+        return Err(format!("at {} the last message is the model's reply: it needs the role \"assistant\"", name(stage)));
+    }
     let messages = body.messages.into_iter().map(WireMessage::message).collect::<Result<_, _>>()?;
     let metadata = body.metadata.into_iter().map(|(key, value)| Label { key, value }).collect();
     let tools = body.tools.into_iter().map(|it| it.function.tool()).collect();
     let labels = body.labels.into_iter().map(|it| Label { key: it.key, value: it.value }).collect();
     let principal = body.principal.map(|it| Principal { id: it.id, teams: it.teams, roles: it.roles });
-    let empty = Input::of_messages(stage, messages);
-    let principal = principal.unwrap_or_else(|| empty.principal.clone());
-    Ok(Input { metadata, tools, labels, principal, memory: body.memory, time: body.time, model: body.model, ..empty })
+    let params = Some(body.params).filter(|it| !it.is_empty()).map(|it| Label { key: "params".into(), value: json!(it).to_string() });
+    let (context, principal) = (params.into_iter().collect(), principal.unwrap_or_else(anonymous));
+    let (time, empty) = (body.time.unwrap_or(MOMENT), Input::of_messages(stage, messages));
+    let (run_id, route, memory, model) = (run_id(time), "default".into(), body.memory, body.model);
+    Ok(Input { run_id, route, model, principal, time, metadata, context, labels, memory, tools, ..empty })
+}
+
+/// Who asks where nobody is named.
+fn anonymous() -> Principal {
+    Principal { id: "anonymous".into(), teams: vec![], roles: ["user", "approver", "admin"].map(String::from).to_vec() }
+}
+
+/// A run's id: a UUID of version 7, with nothing random in it.
+fn run_id(time: u64) -> String {
+    let millis = time & 0xffff_ffff_ffff;
+    format!("{:08x}-{:04x}-7000-8000-000000000000", millis >> 16, millis & 0xffff)
 }
 
 #[derive(Deserialize)]
@@ -215,9 +305,8 @@ struct Body {
     tools: Vec<WireTool>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
-    /// Model parameters reach a guard in `context`, which natively is empty.
-    #[serde(default, rename = "params")]
-    _params: Value,
+    #[serde(default)]
+    params: Map<String, Value>,
     #[serde(default)]
     memory: Option<String>,
     #[serde(default)]
@@ -225,7 +314,7 @@ struct Body {
     #[serde(default)]
     principal: Option<WirePrincipal>,
     #[serde(default)]
-    time: u64,
+    time: Option<u64>,
     #[serde(default)]
     model: String,
 }
@@ -369,10 +458,25 @@ mod tests {
         }
 
         fn scan(&self, input: &Input) -> Result<Report, String> {
+            let edit = |end| Edit { at: Place::Part(PartPlace { message: 0, part: 0 }), start: 0, end, text: "*".into() };
+            let sanitize = |edits| Ok(Report { verdict: Verdict::Sanitize(edits), ..Report::allow() });
+            let params = input.context.iter().map(|it| it.value.as_str()).collect::<String>();
+            let (who, roles) = (&input.principal.id, input.principal.roles.join(", "));
+            match &*self.0 {
+                "PANIC" => panic!("PANIC"),
+                "PLACE" => return sanitize(vec![edit(99)]),
+                "REPLY" => return sanitize(vec![edit(1)]),
+                "TWICE" => return sanitize(vec![edit(2), edit(1)]),
+                "TOLD" => {
+                    return Ok(Report::block(format!("{} {} {who} {} [{roles}] {params}", input.run_id, input.route, input.time), vec![]));
+                }
+                _ => {}
+            }
+            let word = if self.0 == "FIND" { "bad" } else { &self.0 };
             let hits = input
                 .texts()
-                .flat_map(|it| it.text.match_indices(&self.0).map(|(at, hit)| it.finding("word", at..at + hit.len())).collect::<Vec<_>>());
-            Ok(Report::mask(hits.collect(), |_| "*".into()))
+                .flat_map(|it| it.text.match_indices(word).map(|(at, hit)| it.finding("word", at..at + hit.len())).collect::<Vec<_>>());
+            Ok(if self.0 == "FIND" { Report::block("found", hits.collect()) } else { Report::mask(hits.collect(), |_| "*".into()) })
         }
     }
 
@@ -400,9 +504,22 @@ mod tests {
             ("{name: n, settings: {word: bad}, input: oh, expect: {error: word}}".into(), Err("allow")),
             ("{name: n, settings: {word: bad}, input: {messages: [], memory: m, labels: [{key: k, value: v}], principal: {id: p}, time: 7}, expect: {verdict: allow}}".into(), Ok(())),
             ("{name: n, input: bad, expect: {verdict: allow}}".into(), Err("word")),
-            ("{name: n, settings: {word: bad}, stage: egress, input: bad, expect: {verdict: allow}}".into(), Err("not asked at \"egress\"")),
+            ("{name: n, settings: {word: bad}, stage: egress, input: bad, expect: {verdict: allow}}".into(), Err("not asked at egress")),
+            ("{name: n, settings: {word: bad}, stage: egress, input: bad, expect: {error: not asked}}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, stage: egress, input: bad}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, input: bad, expect: {findings: [{at: {part: {message: 0}}}]}}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, input: bad, expect: {verdict: {sanitize: [{text: \"*\"}]}}}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, input: bad, expect: {verdct: allow}}".into(), Err("verdct")),
+            ("{name: n, settings: {word: PANIC}, input: bad, expect: {error: \"the guard trapped: PANIC\"}}".into(), Ok(())),
+            ("{name: n, settings: {word: PLACE}, input: bad, expect: {error: \"0..99 at\"}}".into(), Ok(())),
+            ("{name: n, settings: {word: REPLY}, stage: tool_call, input: {messages: [{role: assistant, content: bad}]}, expect: {error: may not be edited at tool_call}}".into(), Ok(())),
+            ("{name: n, settings: {word: TWICE}, input: bad, expect: {error: two edits overlap}}".into(), Ok(())),
+            ("{name: n, settings: {word: TOLD}, input: bad, expect: {reason: \"018bcfe5-6800-7000-8000-000000000000 default anonymous 1700000000000 [user, approver, admin] \"}}".into(), Ok(())),
+            ("{name: n, settings: {word: TOLD}, input: {messages: [{role: user, content: x}], params: {temperature: 0.5}, time: 7}, expect: {reason: \"00000000-0007-7000-8000-000000000000 default anonymous 7 [user, approver, admin] {\\\"temperature\\\":0.5}\"}}".into(), Ok(())),
+            ("{name: n, settings: {word: bad}, stage: tool_call, input: {messages: [{role: user, content: x}]}, expect: {error: role}}".into(), Ok(())),
             (r#"{name: n, settings: {word: bad}, input: {messages: [{role: user, contents: x}]}, expect: {verdict: allow}}"#.into(), Err("contents")),
-            (format!(r#"{{name: n, settings: {{word: bad}}, input: {PARTS}, expect: {{verdict: sanitize, findings: [
+            (format!("{{name: n, settings: {{word: bad}}, input: {PARTS}, expect: {{error: broke the contract}}}}"), Ok(())),
+            (format!(r#"{{name: n, settings: {{word: FIND}}, input: {PARTS}, expect: {{verdict: block, findings: [
                 {{rule: word, at: {{part: {{message: 0, part: 1}}}}, start: 17, end: 20}}, {{rule: word, at: {{part: {{message: 0, part: 2}}}}, start: 0, end: 3}}]}}}}"#), Ok(())),
         ] {
             match (outcome(&case), expected) {
@@ -411,6 +528,13 @@ mod tests {
                 (outcome, _) => panic!("{case}: {outcome:?}"),
             }
         }
+    }
+
+    #[test]
+    fn recorded_traffic_is_read_line_by_line_and_a_list_may_be_empty() {
+        assert_eq!(lines("{\"name\":\"a\",\"input\":\"x\"}\n\n{\"name\":\"b\",\"input\":\"x\"}\n").map(|it| it.len()), Ok(2));
+        assert!(lines("{}").map(drop).is_err_and(|why| why.contains("line 1")));
+        assert_eq!(list("# nothing yet\n\n").map(|it| it.len()), Ok(0));
     }
 
     #[test]
