@@ -120,14 +120,14 @@ impl Test {
         }
         let look = Look::of_stdout();
         for it in tried {
-            print(&rendered(&files[it.file].path, it, look))?;
+            print(&rendered(&files[it.file].path, it, look, self.update))?;
         }
         if let Some(it) = streams {
             print(&in_words(it, look))?;
         }
         let failed = tried.iter().filter(|it| !it.holds()).count();
-        let more = if updated > 0 { format!("; {updated} expectations written anew") } else { String::new() };
-        print(&format!("\n{} cases: {} hold, {failed} do not{more}", tried.len(), tried.len() - failed))
+        let others = if self.update { format!("{updated} written anew") } else { format!("{failed} do not") };
+        print(&format!("\n{} cases: {} hold, {others}", tried.len(), tried.len() - failed))
     }
 }
 
@@ -228,15 +228,17 @@ impl Guards {
     }
 }
 
-fn rendered(path: &Path, it: &Tried, look: Look) -> String {
+/// With the difference, also where that has just been written down: then it is no failure any more.
+fn rendered(path: &Path, it: &Tried, look: Look, updated: bool) -> String {
     let name = format!("{}: {}", path.display(), line(&it.name));
     if it.holds() {
         return format!("{} {name}", diff::coloured(AnsiColor::Green, "ok  ", look));
     }
     let differs = diff::rendered(&it.expected, &it.seen, look);
+    let (colour, word) = if updated { (AnsiColor::Yellow, "new ") } else { (AnsiColor::Red, "FAIL") };
     format!(
         "{} {name}\n{}",
-        diff::coloured(AnsiColor::Red, "FAIL", look),
+        diff::coloured(colour, word, look),
         differs.lines().map(|it| format!("       {it}")).collect::<Vec<_>>().join("\n")
     )
 }
