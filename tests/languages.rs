@@ -2,6 +2,7 @@
 //! language knows fails closed. `make test` tries those that need no compiler of their own and those that most have; `make test-languages` all.
 
 use crate::host::{aegis, root, target};
+use aegis_kit::Language;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -18,19 +19,13 @@ enum Tried {
 }
 
 /// Each has an example in `examples/guards/`, a template in `sdk/` and a guard that misbehaves in `tests/programs/languages/`.
-const LANGUAGES: [(&str, Tried); 11] = [
-    ("rust", Tried::Always),
-    ("wat", Tried::Always),
-    ("python", Tried::WhereItCan),
-    ("javascript", Tried::WhereItCan),
-    ("typescript", Tried::WhereItCan),
-    ("c", Tried::WithAll),
-    ("cpp", Tried::WithAll),
-    ("go", Tried::WithAll),
-    ("zig", Tried::WithAll),
-    ("nim", Tried::WithAll),
-    ("assemblyscript", Tried::WithAll),
-];
+fn tried(language: Language) -> Tried {
+    match language {
+        Language::Rust | Language::Wat => Tried::Always,
+        Language::Python | Language::JavaScript | Language::TypeScript => Tried::WhereItCan,
+        Language::C | Language::Cpp | Language::Go | Language::Zig | Language::AssemblyScript | Language::Nim => Tried::WithAll,
+    }
+}
 
 /// Those whose SDK has a guard judge replies while they are written: each has an example in `examples/streaming/`.
 const STREAMING: [&str; 4] = ["rust", "python", "javascript", "typescript"];
@@ -102,7 +97,7 @@ impl Workshop {
 
 /// Whether a guard may go unbuilt: a tool is not there, and nobody promised that it is.
 fn is_excused(language: &str, said: &str) -> bool {
-    let promised = LANGUAGES.iter().any(|(name, tried)| *name == language && *tried == Tried::Always);
+    let promised = language.parse().is_ok_and(|it| tried(it) == Tried::Always);
     !promised && said.contains("this needs") && said.contains("Install it with")
 }
 
@@ -121,7 +116,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn languages() -> impl Iterator<Item = &'static str> {
     let all = std::env::var("AEGIS_LANGUAGES").is_ok_and(|it| it == "all");
-    LANGUAGES.iter().filter(move |(_, tried)| all || *tried != Tried::WithAll).map(|(name, _)| *name)
+    Language::ALL.iter().filter(move |it| all || tried(**it) != Tried::WithAll).map(|it| it.name())
 }
 
 /// Tries all of them, also behind one that fails.

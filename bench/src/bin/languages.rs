@@ -2,6 +2,7 @@
 //! and writes the table into docs/languages.md. A language whose tools are missing keeps no old figures: its row says what is missing.
 
 use aegis_bench::{machine, table::Table, table::short};
+use aegis_kit::Language;
 use clap::Parser;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -10,21 +11,6 @@ use std::process::{Command, ExitCode, Output};
 const BEGIN: &str = "<!-- written by `make languages`: begin -->\n";
 const END: &str = "<!-- written by `make languages`: end -->\n";
 const SETTINGS: &str = r#"{"phrases":["financial advice"]}"#;
-
-/// As `--lang` has it, and as people write it.
-const LANGUAGES: [(&str, &str); 11] = [
-    ("wat", "WebAssembly text"),
-    ("assemblyscript", "AssemblyScript"),
-    ("c", "C"),
-    ("cpp", "C++"),
-    ("zig", "Zig"),
-    ("rust", "Rust"),
-    ("nim", "Nim"),
-    ("go", "Go"),
-    ("javascript", "JavaScript"),
-    ("typescript", "TypeScript"),
-    ("python", "Python"),
-];
 
 #[derive(Parser)]
 #[command(about = "Measures the example guard in every language and writes the table of docs/languages.md")]
@@ -38,8 +24,8 @@ struct Arguments {
     /// Print the table and write nothing
     #[arg(long)]
     print: bool,
-    /// Only these, as `--lang` has them
-    languages: Vec<String>,
+    /// Only these
+    languages: Vec<Language>,
 }
 
 fn main() -> ExitCode {
@@ -58,11 +44,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let measuring = Measuring { aegis, root: arguments.root.clone(), folder: folder.path().into(), seconds: arguments.seconds };
     let mut table =
         Table::new(&["language", "component", "cold start, ms", "fresh scan, µs", "warm scan, µs", "linear memory", "resident", "imports"]);
-    for (name, title) in
-        LANGUAGES.iter().filter(|(name, _)| arguments.languages.is_empty() || arguments.languages.iter().any(|it| it == name))
-    {
-        eprintln!("{title}");
-        table.row(measuring.row(name, title));
+    for language in Language::ALL.iter().filter(|it| arguments.languages.is_empty() || arguments.languages.contains(it)) {
+        eprintln!("{language}");
+        table.row(measuring.row(language.name(), language.title()));
     }
     let text = format!("{}\n\n{table}", measuring.conditions());
     println!("{text}");

@@ -1,7 +1,7 @@
 //! `aegis guard build`
 
 use super::inspect;
-use super::new::language;
+use super::new::{language, names};
 use crate::failure::Failure;
 use crate::loading;
 use crate::terminal::{print, tell};
@@ -21,8 +21,7 @@ pub(crate) struct Build {
     /// Where the component goes: NAME.wasm in this folder when left out
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
-    /// The folder's language, where its files leave a doubt
-    #[arg(long, value_name = "L", value_parser = language)]
+    #[arg(long, value_name = "L", value_parser = language, help = format!("The folder's language, where its files leave a doubt: {}", names()))]
     lang: Option<Language>,
 }
 

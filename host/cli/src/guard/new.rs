@@ -17,8 +17,7 @@ pub(crate) struct New {
     /// The guard's name, or a path that ends with it; the folder must not be there yet
     #[arg(value_name = "NAME")]
     folder: PathBuf,
-    /// Its language; asked for when left out
-    #[arg(short, long, value_name = "L", value_parser = language)]
+    #[arg(short, long, value_name = "L", value_parser = language, help = format!("Its language; asked for when left out: {}", names()))]
     lang: Option<Language>,
 }
 
@@ -61,24 +60,29 @@ fn steps(folder: &Path, language: Language) -> Vec<(String, String)> {
 
 /// Which language, from whoever sits at the terminal; a script has to say it.
 fn ask() -> Result<Language, Failure> {
-    let names: Vec<&str> = Language::ALL.iter().map(|it| it.name()).collect();
     if !is_a_person_there() {
-        return Err(Failure::new(Code::CLI_NEW, format!("say which language with --lang: {}", names.join(", "))));
+        return Err(Failure::new(Code::CLI_NEW, format!("say which language with --lang: {}", names())));
     }
     for (number, language) in (1..).zip(Language::ALL) {
         tell(&format!("{number:>3}  {language}"));
     }
     let mut answer = String::new();
-    let _ = write!(stderr(), "Which language? [1-{}] ", names.len());
+    let count = Language::ALL.len();
+    let _ = write!(stderr(), "Which language? [1-{count}] ");
     let read = stdin().lock().read_line(&mut answer);
     let chosen = read.ok().and_then(|_| choice(answer.trim()));
-    chosen.ok_or_else(|| Failure::new(Code::CLI_NEW, format!("that is none of 1 to {}, nor a name of {}", names.len(), names.join(", "))))
+    chosen.ok_or_else(|| Failure::new(Code::CLI_NEW, format!("that is none of 1 to {count}, nor a name of {}", names())))
 }
 
 /// A number of the list, or a name.
 fn choice(answer: &str) -> Option<Language> {
     let numbered = answer.parse::<usize>().ok().and_then(|it| Language::ALL.get(it.checked_sub(1)?).copied());
     numbered.or_else(|| answer.to_ascii_lowercase().parse().ok())
+}
+
+/// Of all languages.
+pub(super) fn names() -> String {
+    Language::ALL.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// For `--lang`.

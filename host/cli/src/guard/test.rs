@@ -1,7 +1,7 @@
 //! `aegis guard test`: a guard's cases, against the component that a host would run. Nothing is changed unless `--update` says so.
 
 use super::cases::{self, Case, File};
-use super::new::language;
+use super::new::{language, names};
 use super::streams::{self, Dice};
 use super::trial::Trial;
 use super::{diff, read};
@@ -43,8 +43,7 @@ pub(crate) struct Test {
     /// Print what happened as JSON
     #[arg(long)]
     json: bool,
-    /// The folder's language, where its files leave a doubt
-    #[arg(long, value_name = "L", value_parser = language)]
+    #[arg(long, value_name = "L", value_parser = language, help = format!("The folder's language, where its files leave a doubt: {}", names()))]
     lang: Option<Language>,
     /// How many replies a streaming guard is tried on, each cut at random
     #[arg(long, value_name = "N", default_value_t = 2_000)]
