@@ -65,7 +65,7 @@ pub enum KitError {
         /// What there is.
         found: String,
         /// A command.
-        install: &'static str,
+        install: String,
         /// An environment variable.
         variable: &'static str,
     },

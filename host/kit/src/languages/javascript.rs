@@ -2,7 +2,7 @@
 
 use super::{Kit, Project};
 use crate::component::WIT;
-use crate::tools::{Tool, run, stdout};
+use crate::tools::{NODE, Tool, run, stdout};
 use crate::{KitError, read, sdk};
 
 pub(crate) const KIT: Kit = Kit {
@@ -20,6 +20,7 @@ const ESBUILD: Tool = Tool {
     version: &["--version"],
     least: [0, 25, 0],
     install: "npm install --save-dev esbuild@0.28.2 componentize-qjs@0.4.5",
+    runtime: Some(&NODE),
 };
 
 /// It knows no question for its version.
@@ -31,6 +32,7 @@ const COMPONENTIZE_QJS: Tool = Tool {
     version: &["--help"],
     least: [0; 3],
     install: "npm install --save-dev componentize-qjs@0.4.5",
+    runtime: Some(&NODE),
 };
 
 /// For TypeScript as well: esbuild takes either, and does not look at types.

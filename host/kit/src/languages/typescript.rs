@@ -1,7 +1,7 @@
 //! From a TypeScript guard's folder to a component: its types are checked by tsc, then it is built as JavaScript.
 
 use super::{Kit, Project, javascript};
-use crate::tools::{Tool, run};
+use crate::tools::{NODE, Tool, run};
 use crate::{KitError, sdk};
 
 pub(crate) const KIT: Kit =
@@ -15,6 +15,7 @@ const TSC: Tool = Tool {
     version: &["--version"],
     least: [5, 5, 0],
     install: "npm install --save-dev typescript@6.0.3 esbuild@0.28.2 componentize-qjs@0.4.5",
+    runtime: Some(&NODE),
 };
 
 /// For a folder that has no configuration of its own; its paths are those of the folder for what is made on the way.
