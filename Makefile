@@ -41,7 +41,7 @@ nightly: setup-tests       ## what takes long: 200 crashes of the real host, 200
 MINUTES ?= 5
 fuzz: setup-fuzz           ## every fuzz target for MINUTES each, and guests that nobody wrote; what crashes is kept in fuzz/artifacts
 	fuzz/run.sh $$(($(MINUTES) * 60))
-	AEGIS_FUZZ_SECONDS=$$(($(MINUTES) * 60)) cargo test --workspace --locked --test sandbox nobody_wrote -- --nocapture
+	AEGIS_SMITH=$$(date +%s) AEGIS_FUZZ_SECONDS=$$(($(MINUTES) * 60)) cargo test --workspace --locked --test sandbox nobody_wrote -- --nocapture
 
 bench: setup               ## build the release, measure it; the tables of docs/performance.md
 	cargo build --release -p aegis -p aegis-bench --locked

@@ -129,20 +129,29 @@ fn wrap(inner: &[u8]) -> Vec<u8> {
 }
 
 fn component(text: &str) -> Vec<u8> {
-    let imported = imported(text);
+    let world = if text.contains("stream-scanner@") { "streaming-guard" } else { "guard" };
+    let module = wat::parse_str(module(text)).unwrap_or_else(|error| panic!("{}", first_line(&error.to_string())));
+    encoded(module, world, &imported(text)).unwrap_or_else(|error| panic!("{}", first_line(&error)))
+}
+
+/// The component that is this module, whatever its functions do.
+///
+/// # Errors
+/// The module does not export what a guard does.
+pub fn guard_of(module: &[u8]) -> Result<Vec<u8>, String> {
+    encoded(module.to_vec(), "guard", &[])
+}
+
+fn encoded(mut module: Vec<u8>, world: &str, imported: &[&str]) -> Result<Vec<u8>, String> {
     let mut resolve = Resolve::default();
     resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit")).expect("the contract");
-    let world = if text.contains("stream-scanner@") { "streaming-guard" } else { "guard" };
     let imports: String = imported.iter().map(|name| format!("import {name}; ")).collect();
     let wit = format!("package test:program;\n{WASI}\nworld program {{ {imports} include aegis:guard/{world}@0.1.0; }}");
-    let package = resolve.push_str("program.wit", &wit).unwrap_or_else(|error| panic!("{}", first_line(&format!("{error:#}"))));
+    let package = resolve.push_str("program.wit", &wit).map_err(|error| format!("{error:#}"))?;
     let world = resolve.select_world(&[package], Some("program")).expect("the world of the program");
-    let mut module = wat::parse_str(module(text)).unwrap_or_else(|error| panic!("{}", first_line(&error.to_string())));
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module of that world");
-    let encoder =
-        ComponentEncoder::default().validate(false).module(&module).unwrap_or_else(|error| panic!("{}", first_line(&format!("{error:#}"))));
-    let mut encoder = encoder;
-    encoder.encode().unwrap_or_else(|error| panic!("{}", first_line(&format!("{error:#}"))))
+    let encoder = ComponentEncoder::default().validate(false).module(&module);
+    encoder.and_then(|mut it| it.encode()).map_err(|error| format!("{error:#}"))
 }
 
 /// The interfaces that the text's imports name, once each.

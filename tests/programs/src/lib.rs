@@ -4,7 +4,7 @@
 mod assemble;
 mod ends;
 
-pub use assemble::assemble;
+pub use assemble::{assemble, guard_of};
 pub use ends::Ends;
 
 include!(concat!(env!("OUT_DIR"), "/programs.rs"));

@@ -1,9 +1,11 @@
 //! Guests that nobody wrote: whatever they are, they are refused or judge within their limits, and what they hand back is read or is a failure.
-//! `AEGIS_SEED=…` begins with that guest, `AEGIS_FUZZ_SECONDS=…` says how long new ones are made.
+//! `AEGIS_SEED=…` begins with that guest, `AEGIS_FUZZ_SECONDS=…` says how long new ones are made; `AEGIS_SMITH=…` is the seed of those that are made
+//! when this is compiled.
 
 use crate::{SANDBOX, ask, load as loaded, source};
 use aegis_core::{Report, Verdict};
-use aegis_programs::{Program, TEXT, assemble};
+use aegis_programs::{GENERATED_CODE, GENERATED_COMPONENTS, GENERATED_MODULES, Program, TEXT, assemble, guard_of};
+use aegis_wasm::LoadError;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -71,6 +73,45 @@ fn components_that_nobody_wrote_are_refused_or_judge() {
             let _ = block(ask(&guard, TEXT));
         }
     });
+}
+
+/// Those that were made when this was compiled, one after the other; which one it is, is told before it is tried.
+fn each_of(made: &[(u64, &[u8])], mut one: impl FnMut(&[u8])) {
+    assert!(made.len() > 50, "only {} were made", made.len());
+    for (seed, bytes) in made {
+        println!("AEGIS_SMITH={seed}");
+        let guest = Instant::now();
+        one(bytes);
+        assert!(guest.elapsed() < PATIENCE, "this guest took {:?}", guest.elapsed());
+    }
+}
+
+/// Valid, of every kind, and nothing of the contract in them.
+#[test]
+fn components_and_modules_that_nobody_wrote_are_refused_in_words() {
+    for made in [GENERATED_COMPONENTS, GENERATED_MODULES] {
+        each_of(made, |bytes| {
+            let error = SANDBOX.load(source(bytes.to_vec(), json!({})), &|_| ()).err().expect("nobody writes a guard by chance");
+            assert!(!error.to_string().is_empty() && SANDBOX.inspect(bytes).manifest.is_err());
+        });
+    }
+}
+
+/// Valid code behind the exports of a guard: it is compiled, and asked what it is.
+#[test]
+fn code_that_nobody_wrote_is_compiled_and_is_a_guard_or_fails_in_words() {
+    let mut asked = 0;
+    each_of(GENERATED_CODE, |module| {
+        let bytes = guard_of(module).expect("it exports what a guard does");
+        match SANDBOX.load(source(bytes, json!({})), &|_| ()) {
+            Ok(guard) => drop(block(ask(&guard, TEXT))),
+            Err(error) => {
+                asked += u32::from(matches!(error, LoadError::Failed { .. } | LoadError::Manifest(_)));
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    });
+    assert!(asked > 50, "only {asked} were asked what they are: this proves little");
 }
 
 /// A guest with a few bytes changed, taken out or put in.
