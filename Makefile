@@ -23,6 +23,7 @@ test: setup-tests          ## set up what is missing, run every test
 
 test-languages: setup-languages ## build guards in all languages, run their cases; says what it skipped
 	cargo build --workspace --locked
+	! $(TOOLS) command -v go >/dev/null || (cd sdk/go && PATH="$(CURDIR)/target/tools/python/bin:$$PATH" go test ./...)
 	$(TOOLS) AEGIS_LANGUAGES=all cargo test --workspace --locked --test aegis languages -- --nocapture
 
 test-cluster: setup-cluster ## Postgres on three nodes whose primary is killed, held still and left alone under load

@@ -28,7 +28,7 @@ fn tried(language: Language) -> Tried {
 }
 
 /// Those whose SDK has a guard judge replies while they are written: each has an example in `examples/streaming/`.
-const STREAMING: [&str; 4] = ["rust", "python", "javascript", "typescript"];
+const STREAMING: [&str; 5] = ["rust", "python", "javascript", "typescript", "go"];
 
 /// Those that give the same bytes from the same source, wherever it stands.
 const REPRODUCIBLE: [&str; 7] = ["rust", "wat", "c", "cpp", "go", "zig", "nim"];

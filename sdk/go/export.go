@@ -8,6 +8,7 @@ var (
 	settings   []setting
 	mistake    error // the author's: no settings can be taken
 	configured bool
+	streams    bool // whether it was built with what a Streamer exports
 )
 
 // Export makes the guard a component; once, in an init function. The guard is a pointer to a struct; its exported fields are the settings, and their
@@ -34,6 +35,9 @@ func describe() uint32 {
 	at.text(8, about.Version)
 	at.text(16, about.Description)
 	writeEach(at, 24, 1, stages(), func(at writer, it Stage) { at.byte(0, uint8(it)) })
+	if _, ok := exported.(Streamer); ok && streams {
+		at.byte(32, 1)
+	}
 	if about.Scope == Conversation {
 		at.byte(33, 1)
 	}

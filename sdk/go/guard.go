@@ -60,7 +60,7 @@ const (
 	PerMessage
 )
 
-// Guard judges. It may also be a [Configurer] and a [Warmer].
+// Guard judges. It may also be a [Configurer], a [Warmer] and a [Streamer].
 type Guard interface {
 	Scan(input *Input) (*Report, error)
 }

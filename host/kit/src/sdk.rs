@@ -14,7 +14,8 @@ pub(crate) fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'stati
 /// A language's SDK without its template and tests, below `folder`: each file is written only where it is not there or another one, so that tools which
 /// look at times have nothing to do. Files that an earlier version wrote and this one does not have are taken away.
 pub(crate) fn unpack(language: &str, folder: &Path) -> Result<(), KitError> {
-    let files: Vec<_> = below(language).filter(|(name, _)| !name.starts_with("template/") && !name.starts_with("tests/")).collect();
+    let ours = |name: &str| name.starts_with("template/") || name.starts_with("tests/") || name.ends_with("_test.go");
+    let files: Vec<_> = below(language).filter(|(name, _)| !ours(name)).collect();
     for (name, bytes) in &files {
         let path = folder.join(name);
         no_links(folder, name)?;
