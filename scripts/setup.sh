@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing to build Aegis, and nothing else: a second run is silent.
 #   scripts/setup.sh            what `make dev` needs; a Rust with a WebAssembly target for guards, if it can be had
-#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl, Postgres and
-#                               pgbouncer; where there is Python or Node, what makes guards in Python, JavaScript and TypeScript
+#   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl, Postgres,
+#                               pgbouncer and haproxy; where there is Python or Node, what makes guards in Python, JavaScript and TypeScript
 #   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
 #   scripts/setup.sh --fuzz     what `make fuzz` needs too: cargo-fuzz, below target/tools
 #   scripts/setup.sh --cluster  what `make test-cluster` needs too: Postgres, patroni, etcd and haproxy
@@ -78,14 +78,19 @@ databases() {
     install_unstarted postgresql pgbouncer
 }
 
+balancer() {
+    has haproxy || [ -x /usr/sbin/haproxy ] || install_unstarted haproxy ||
+        fail "the tests need haproxy: install it with your distribution's packages; it need not run"
+}
+
 cluster() {
     databases || fail "the tests need Postgres 15 or newer: install it with your distribution's packages; it need not run"
     local missing=()
     has patroni || missing+=(patroni)
     has etcd || missing+=(etcd-server)
-    has haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
     [ ${#missing[@]} = 0 ] || install_unstarted "${missing[@]}" ||
         fail "the tests of a cluster need ${missing[*]}: install them with your distribution's packages; they need not run"
+    balancer
 }
 
 tests() {
@@ -95,6 +100,7 @@ tests() {
     has curl || missing+=(curl)
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" || fail "the tests need ${missing[*]}: install them with your distribution's packages"
     databases || fail "the tests need Postgres 15 or newer and pgbouncer: install them with your distribution's packages; they need not run"
+    balancer
 }
 
 lint() {

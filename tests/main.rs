@@ -9,6 +9,8 @@ mod cli;
 mod configuration;
 mod crash;
 mod database;
+mod deploy;
+mod deployed;
 mod durability;
 mod guards;
 mod host;

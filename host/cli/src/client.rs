@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::terminal::line;
 use aegis_core::Code;
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -14,6 +14,8 @@ const ANSWER_LIMIT: usize = 64 << 20;
 /// A run that is not created in the background is answered when the model is done.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Whoever asks whether a server is ready asks again.
+const READY_TIME: Duration = Duration::from_secs(5);
 
 /// The server of `AEGIS_SERVER_URL`, as whoever `AEGIS_API_KEY` belongs to.
 pub(crate) struct Server {
@@ -44,6 +46,11 @@ impl Server {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Whether it takes requests; if not, why. Needs no key.
+    pub(crate) async fn ready(&self) -> Result<(), Failure> {
+        self.send(self.http.get(format!("{}/readyz", self.base())).timeout(READY_TIME)).await.map(drop)
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base());
         let mut request = self.http.request(method, url);
@@ -53,6 +60,11 @@ impl Server {
         if let Some(body) = body {
             request = request.json(body);
         }
+        let bytes = self.send(request).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(&format!("an answer that is no JSON ({error})")))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
         let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let mut bytes = Vec::new();
@@ -63,7 +75,7 @@ impl Server {
             }
         }
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| self.strange(&format!("an answer that is no JSON ({error})")));
+            return Ok(bytes);
         }
         Err(refusal(&bytes).unwrap_or_else(|| self.strange(&format!("{status}, without an error of ours"))))
     }

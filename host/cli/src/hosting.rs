@@ -7,6 +7,7 @@ use aegis_core::Code;
 use aegis_server::config::Settings;
 use aegis_server::{App, Server, told_to_stop};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -103,6 +104,7 @@ pub(crate) async fn serve(
     greet: impl AsyncFnOnce(&Arc<App>, SocketAddr) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     settings.warnings.iter().for_each(|it| tracing::warn!("{}", it.within(&settings.file)));
+    open_as_many_files_as_allowed();
     let address = settings.server.listen;
     let app = blocking(|| open(settings)).await?;
     allocator::give_back();
@@ -115,6 +117,14 @@ pub(crate) async fn serve(
         _ = told_to_stop() => tracing::warn!("stopped at once; what ran goes on at the next start"),
     }
     Ok(())
+}
+
+/// Connections are open files. Of these, systems let a program have 1 024 until it asks for more, for the sake of programs that this one is none of.
+fn open_as_many_files_as_allowed() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, files = limit.current, "no more files can be open at once");
+    }
 }
 
 fn open(settings: Settings) -> Result<Arc<App>, Failure> {

@@ -14,6 +14,7 @@ mod keys;
 mod ledger;
 mod loading;
 mod logging;
+mod ready;
 mod runs;
 mod serve;
 mod store;
@@ -32,7 +33,7 @@ struct Cli {
 }
 
 const ENVIRONMENT: &str = "Environment:
-  AEGIS_SERVER_URL  the server that `runs` talks to (default http://127.0.0.1:8000)
+  AEGIS_SERVER_URL  the server that `runs` and `ready` talk to (default http://127.0.0.1:8000)
   AEGIS_API_KEY     the key it is talked to with
   AEGIS_LOG         what is logged, for example debug (else RUST_LOG)
   NO_COLOR          no colours when set";
@@ -43,6 +44,8 @@ enum Command {
     Dev(dev::Dev),
     /// Start a server
     Serve(serve::Serve),
+    /// Ask whether a server takes requests: exits 0 when it does
+    Ready(ready::Ready),
     /// List, show, create and decide runs
     #[command(subcommand)]
     Runs(runs::Runs),
@@ -99,6 +102,7 @@ impl Command {
         match self {
             Command::Dev(dev) => dev.run().await,
             Command::Serve(serve) => serve.run().await,
+            Command::Ready(ready) => ready.run().await,
             Command::Runs(runs) => runs.run().await,
             Command::Guard(guard) => guard.run().await,
             Command::Keys(keys) => keys.run().await,

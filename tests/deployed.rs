@@ -1,0 +1,338 @@
+//! What `deploy/` describes, carried out as far as one machine can: three hosts with exactly its configuration on a real Postgres behind its
+//! balancer, and the image's folder as the root of a process.
+
+use crate::deploy::{file, image_environment, image_user, image_workdir};
+use crate::host::{Host, aegis, client, ends, free_port, read, root, target};
+use crate::provider::{double, reply};
+use aegis_postgres::Server;
+use serde_json::{Value, json};
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+const QUESTION: &str = "Please give me financial advice.";
+
+/// An empty database whose owner may nothing else, as `deploy/` has it; by its URL without scheme and user.
+fn database() -> String {
+    let server = Server::shared();
+    let url = server.database();
+    let (_, place) = url.split_once('@').expect("a URL with a user");
+    let name = place.rsplit('/').next().expect("a URL with a name");
+    let role = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'aegis') THEN CREATE ROLE aegis LOGIN; END IF; \
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+    server.sql(&url, role);
+    server.sql(&url, &format!("ALTER DATABASE {name} OWNER TO aegis"));
+    place.into()
+}
+
+/// The folder that every way of deploying lays out as `/etc/aegis`, with the secrets of `deploy/secrets.sh`.
+fn lay_out(folder: &Path, database: &str) {
+    fs::write(folder.join("aegis.yaml"), file("aegis.yaml")).expect("writable");
+    let secrets = folder.join("secrets");
+    let mut script = Command::new(root().join("deploy/secrets.sh"));
+    let made = script.arg(&secrets).env("PROVIDER_KEY", "sk-test-0123456789").output().expect("a shell");
+    assert!(made.status.success(), "{made:?}");
+    let url = fs::read_to_string(secrets.join("database-url")).expect("it was made");
+    assert!(url.contains("@database:5432/aegis"), "it is not what compose.yaml calls the database: {url}");
+    fs::write(secrets.join("database-url"), url.replace("database:5432/aegis", database)).expect("writable");
+}
+
+struct Deployed {
+    hosts: Vec<Host>,
+    balancer: Balancer,
+}
+
+impl Deployed {
+    async fn start() -> Deployed {
+        let (_, api) = double(vec![reply(json!({"role": "assistant", "content": "the reply"}))]).await;
+        let database = spawn_blocking(database).await.expect("no panic");
+        let mut hosts = vec![];
+        for _ in 0..3 {
+            let dir = TempDir::new().expect("a temporary folder");
+            lay_out(dir.path(), &database);
+            let (provider, cache) = (format!("http://{api}/v1"), target().join("test-cache").display().to_string());
+            let environment = [("AEGIS__PROVIDERS__MAIN__BASE_URL", &*provider), ("AEGIS__SERVER__CACHE_DIR", &*cache)];
+            hosts.push(Host::start_as(dir, &["serve"], &environment).await);
+        }
+        let balancer = Balancer::start(&hosts.iter().map(Host::address).collect::<Vec<_>>()).await;
+        Deployed { hosts, balancer }
+    }
+
+    /// Requests, one after the other, each by a name of its own, until `enough`; what was answered.
+    fn load(&self, key: &str, client: usize, enough: &Arc<AtomicBool>) -> JoinHandle<Vec<(u16, Value)>> {
+        let (url, key, enough) = (self.balancer.url.clone(), key.to_owned(), enough.clone());
+        tokio::spawn(async move {
+            let mut answers = vec![];
+            while !enough.load(Ordering::Relaxed) {
+                let name = format!("client-{client}-{}", answers.len());
+                let answer = submit(&url, &key, "How is the weather?", Some(&name)).await;
+                answers.push(if answer.1["status"] == "running" { wait(&url, &key, &answer.1).await } else { answer });
+            }
+            answers
+        })
+    }
+}
+
+async fn submit(url: &str, key: &str, text: &str, name: Option<&str>) -> (u16, Value) {
+    let body = json!({"messages": [{"role": "user", "content": text}]});
+    let mut request = client().post(format!("{url}/v1/runs")).bearer_auth(key).body(body.to_string());
+    if let Some(name) = name {
+        request = request.header("idempotency-key", name);
+    }
+    read(request.send().await.expect("the balancer answers")).await
+}
+
+/// What a client does whose run goes on when it is answered, for example elsewhere after a host was killed.
+async fn wait(url: &str, key: &str, run: &Value) -> (u16, Value) {
+    let run = format!("{url}/v1/runs/{}?wait=30s", run["run_id"].as_str().expect("an id"));
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = read(client().get(&run).bearer_auth(key).send().await.expect("the balancer answers")).await;
+        if answer.1["status"] != "running" || Instant::now() > until {
+            return answer;
+        }
+        // A host that stops keeps nobody waiting.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// `deploy/haproxy.cfg` before real hosts.
+struct Balancer {
+    url: String,
+    process: Child,
+    folder: TempDir,
+}
+
+impl Balancer {
+    async fn start(hosts: &[SocketAddr]) -> Balancer {
+        let (folder, port) = (TempDir::new().expect("a temporary folder"), free_port());
+        let mut text = file("haproxy.cfg").replacen("bind :8000", &format!("bind 127.0.0.1:{port}"), 1);
+        for (n, host) in (1..).zip(hosts) {
+            let named = format!(" aegis-{n}:8000");
+            assert!(text.contains(&named), "the balancer knows no {named}");
+            text = text.replace(&named, &format!(" {host}"));
+        }
+        let config = folder.path().join("haproxy.cfg");
+        fs::write(&config, text).expect("writable");
+        let mut checking = haproxy();
+        checking.args(["-c", "-f"]).arg(&config);
+        let checked = ends(checking);
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success() && !said.contains("[WARNING]"), "{said}");
+        let log = fs::File::create(folder.path().join("log")).expect("writable");
+        let process = haproxy().arg("-db").arg("-f").arg(&config).stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).spawn();
+        let balancer = Balancer { url: format!("http://127.0.0.1:{port}"), process: process.expect("haproxy starts"), folder };
+        let until = Instant::now() + Duration::from_secs(30);
+        while client().get(format!("{}/readyz", balancer.url)).send().await.is_ok_and(|it| it.status() == 200).eq(&false) {
+            assert!(Instant::now() < until, "the balancer is not ready: {}", balancer.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        balancer
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn haproxy() -> Command {
+    Command::new(if Path::new("/usr/sbin/haproxy").exists() { "/usr/sbin/haproxy" } else { "haproxy" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_paused_on_a_host_that_was_killed_is_decided_on_another_by_way_of_the_balancer() {
+    let mut deployed = Deployed::start().await;
+    let (alice, rita) = (deployed.hosts[0].key("alice", &["--role", "user"]), deployed.hosts[1].key("rita", &[]));
+    let url = deployed.balancer.url.clone();
+    let (status, run) = submit(&url, &alice, "How is the weather?", None).await;
+    assert_eq!((status, &run["status"], &run["response"]), (200, &json!("completed"), &json!("the reply")), "{run}");
+    let run = deployed.hosts[0].submit(&alice, QUESTION, json!({})).await;
+    assert_eq!(run["status"], "paused", "{run}");
+    deployed.hosts[0].kill();
+    let resume = format!("{url}/v1/runs/{}/resume", run["run_id"].as_str().expect("an id"));
+    let decided = client().post(resume).bearer_auth(&rita).body(r#"{"decision":"approved"}"#).send().await.expect("the balancer answers");
+    let (status, run) = read(decided).await;
+    assert_eq!((status, &run["status"], &run["response"]), (200, &json!("completed"), &json!("the reply")), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_that_a_host_is_killed_or_stopped_who_names_requests() {
+    let mut deployed = Deployed::start().await;
+    let alice = deployed.hosts[0].key("alice", &[]);
+    let enough = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4).map(|client| deployed.load(&alice, client, &enough)).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    deployed.hosts[0].kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    deployed.hosts[1].terminate();
+    deployed.hosts[1].ended(Duration::from_secs(40)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    enough.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    for client in clients {
+        for (status, run) in client.await.expect("no panic") {
+            assert_eq!((status, &run["status"]), (200, &json!("completed")), "{run}\n{}", deployed.balancer.log());
+            answered += 1;
+        }
+    }
+    assert!(answered > 20, "{answered} answers are no load");
+    let check = deployed.hosts[2].aegis("", &["db", "check"]);
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(said.contains(&format!("{answered} runs")) && said.contains("0 faults"), "{answered} were answered: {check:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tries_keys_at_the_balancer_shuts_out_nobody_else() {
+    let deployed = Deployed::start().await;
+    let alice = deployed.hosts[0].key("alice", &[]);
+    let from = |address: &str| {
+        let address: IpAddr = address.parse().expect("an address");
+        reqwest::Client::builder().no_proxy().local_address(address).build().expect("a client")
+    };
+    let runs = format!("{}/v1/runs", deployed.balancer.url);
+    let (stranger, mut last) = (from("127.0.0.2"), 0);
+    for n in 0..30 {
+        let asked = stranger.get(&runs).bearer_auth(format!("aeg-{n:064x}")).send().await;
+        last = asked.expect("the balancer answers").status().as_u16();
+    }
+    let refused = stranger.get(&runs).bearer_auth(&alice).send().await.expect("the balancer answers");
+    assert_eq!((last, refused.status().as_u16()), (429, 429), "{}", deployed.balancer.log());
+    let known = from("127.0.0.1").get(&runs).bearer_auth(&alice).send().await.expect("the balancer answers");
+    assert_eq!(known.status(), 200, "{}", deployed.balancer.log());
+}
+
+/// The image's folder as the root of a process: nothing else is there, nothing can be written but the cache, and it is nobody.
+struct Container {
+    root: TempDir,
+    process: Child,
+}
+
+/// What a container runtime does, by the tools of every Linux: the root to read only, the cache a file system of its own, processes of its own.
+const CONTAINER: &str = r#"set -eu
+    mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"
+    mount -t tmpfs -o "mode=0700,uid=$2,gid=$2" cache "$1/var/cache/aegis"
+    mount -t proc proc "$1/proc"
+    mount -t tmpfs dev "$1/dev" && touch "$1/dev/null" && mount --bind /dev/null "$1/dev/null"
+    root=$1 user=$2 folder=$3; shift 3
+    exec setpriv --clear-groups --no-new-privs unshare --root="$root" --wd="$folder" --setgid "$user" --setuid "$user" "$@""#;
+
+impl Container {
+    /// Nothing where this machine does not let us.
+    fn start(root: TempDir, args: &[&str]) -> Option<Container> {
+        let log = fs::File::create(root.path().with_extension("log")).expect("writable");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAINER, "sh"]).arg(root.path());
+        command.args([&image_user(), &image_workdir(), "/usr/local/bin/aegis"]).args(args);
+        command.env_clear().envs(image_environment()).env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().ok()?;
+        Some(Container { root, process })
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.root.path().with_extension("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(fs::remove_file(self.root.path().with_extension("log")));
+    }
+}
+
+/// The image's folder with the binary of this build.
+fn image() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut script = Command::new(root().join("deploy/image.sh"));
+    let made = script.arg(aegis(folder.path()).get_program()).arg(folder.path()).output().expect("a shell");
+    assert!(made.status.success(), "{made:?}");
+    folder
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|it| it.stdout == b"0\n")
+}
+
+/// Whether the kernel lets us make what a container is made of.
+fn may_contain() -> bool {
+    let mut trial = Command::new("unshare");
+    let may = is_root() && trial.args(["--mount", "--pid", "--fork", "true"]).output().is_ok_and(|it| it.status.success());
+    if !may {
+        println!("skipped: only root may unshare, and not in every container");
+    }
+    may
+}
+
+/// What `aegis ready` says.
+fn ready(address: &str) -> Output {
+    let mut asking = aegis(Path::new("/"));
+    asking.arg("ready").env("AEGIS_SERVER_URL", format!("http://{address}"));
+    ends(asking)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_image_has_all_that_a_host_needs_and_lets_it_write_nothing_else() {
+    if !may_contain() {
+        return;
+    }
+    let (image, place) = spawn_blocking(|| (image(), database())).await.expect("no panic");
+    let at = |path: &str| image.path().join(path);
+    for made_by_every_runtime in ["proc", "dev"] {
+        fs::create_dir(at(made_by_every_runtime)).expect("writable");
+    }
+    // As a runtime writes it: the image reads names from this file.
+    fs::write(at("etc/hosts"), "127.0.0.1 database\n").expect("writable");
+    lay_out(&at("etc/aegis"), &place.replace("127.0.0.1", "database"));
+    let user: u32 = image_user().parse().expect("a number");
+    for path in ["", "secrets", "secrets/database-url", "secrets/provider-key", "secrets/database-password"] {
+        chown(at("etc/aegis").join(path), Some(user), Some(user)).expect("root may");
+    }
+    fs::set_permissions(image.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut container = Container::start(image, &["serve", "--listen", &address]).expect("it was tried");
+    let until = Instant::now() + Duration::from_secs(120);
+    while !ready(&address).status.success() {
+        let ended = container.process.try_wait().expect("ours");
+        assert!(ended.is_none() && Instant::now() < until, "{ended:?}\n{}", container.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let log = container.log();
+    assert!(log.contains("listening") && !log.contains("WARN\",\"message\":\"a compiled guard"), "{log}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_not_ready() {
+    let told = ready(&format!("127.0.0.1:{}", free_port()));
+    assert!(told.status.code() == Some(1) && String::from_utf8_lossy(&told.stderr).contains("no answer from"), "{told:?}");
+}
+
+#[test]
+fn a_host_may_open_as_many_files_as_the_system_lets_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::write(folder.path().join("aegis.yaml"), crate::host::config("none")).expect("writable");
+    let (address, plain) = (format!("127.0.0.1:{}", free_port()), aegis(folder.path()));
+    let mut serving = Command::new("prlimit");
+    serving.current_dir(folder.path()).args(["--nofile=300:3000", "--"]).arg(plain.get_program());
+    let mut host = serving.args(["serve", "--no-auth", "--listen", &address]).stderr(Stdio::null()).spawn().expect("prlimit starts");
+    let waited = aegis(folder.path()).args(["ready", "--wait", "1min"]).env("AEGIS_SERVER_URL", format!("http://{address}")).status();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", host.id())).expect("it runs");
+    host.kill().and_then(|()| host.wait()).expect("ours");
+    let files: Vec<&str> =
+        limits.lines().find_map(|it| it.strip_prefix("Max open files")).expect("Linux tells").split_whitespace().collect();
+    assert!(waited.is_ok_and(|it| it.success()) && files[..2] == ["3000", "3000"], "{limits}");
+}
