@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -335,4 +336,21 @@ fn a_host_may_open_as_many_files_as_the_system_lets_it() {
     let files: Vec<&str> =
         limits.lines().find_map(|it| it.strip_prefix("Max open files")).expect("Linux tells").split_whitespace().collect();
     assert!(waited.is_ok_and(|it| it.success()) && files[..2] == ["3000", "3000"], "{limits}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_a_host_takes_requests_and_that_it_stops() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    let dir = TempDir::new().expect("a temporary folder");
+    fs::write(dir.path().join("aegis.yaml"), crate::host::config("none")).expect("writable");
+    let mut host = Host::start_as(dir, &["serve", "--no-auth"], &[("NOTIFY_SOCKET", path.to_str().expect("text"))]).await;
+    let mut said = [0; 64];
+    let mut hears = || socket.recv(&mut said).map(|length| String::from_utf8_lossy(&said[..length]).into_owned());
+    assert_eq!(hears().expect("it is told"), "READY=1");
+    host.terminate();
+    assert_eq!(hears().expect("it is told"), "STOPPING=1");
+    host.ended(Duration::from_secs(40)).await;
 }

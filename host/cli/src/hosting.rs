@@ -3,6 +3,7 @@
 use crate::allocator;
 use crate::failure::Failure;
 use crate::loading::{Bar, blocking, this_program};
+use crate::notify;
 use aegis_core::Code;
 use aegis_server::config::Settings;
 use aegis_server::{App, Server, told_to_stop};
@@ -110,8 +111,10 @@ pub(crate) async fn serve(
     allocator::give_back();
     let server = Server::start(app.clone(), address).await?;
     greet(&app, server.address()).await?;
+    notify::tell(notify::READY);
     told_to_stop().await.map_err(|error| Failure::new(Code::SRV_INTERNAL, format!("no signals: {error}")))?;
     tracing::info!("stopping; what runs may finish");
+    notify::tell(notify::STOPPING);
     tokio::select! {
         () = server.shutdown() => tracing::info!("stopped"),
         _ = told_to_stop() => tracing::warn!("stopped at once; what ran goes on at the next start"),

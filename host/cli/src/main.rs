@@ -14,6 +14,7 @@ mod keys;
 mod ledger;
 mod loading;
 mod logging;
+mod notify;
 mod ready;
 mod runs;
 mod serve;
