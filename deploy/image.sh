@@ -20,5 +20,6 @@ echo "aegis:x:$user:$user:Aegis:/etc/aegis:/nowhere" > "$root/etc/passwd"
 echo "aegis:x:$user:" > "$root/etc/group"
 
 install -d -m 755 "$root/etc/aegis" "$root/etc/aegis/secrets" "$root/etc/aegis/authorities"
-# Native code is run from the first: Aegis refuses a folder in which others may write.
-install -d -m 700 -o $user -g $user "$root/var/cache/aegis" "$root/var/lib/aegis"
+install -d -m 700 -o $user -g $user "$root/var/lib/aegis"
+# Open to all, for whatever is mounted there takes these rights and may be root's. Aegis makes a folder for itself alone in it.
+install -d -m 1777 "$root/var/cache/aegis"
