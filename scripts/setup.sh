@@ -101,6 +101,7 @@ tests() {
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" || fail "the tests need ${missing[*]}: install them with your distribution's packages"
     databases || fail "the tests need Postgres 15 or newer and pgbouncer: install them with your distribution's packages; they need not run"
     balancer
+    has systemd-nspawn || ! has systemctl || apt_install systemd-container || say "no systemd-nspawn: the unit of deploy/ is read, and not started"
 }
 
 lint() {

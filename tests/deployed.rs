@@ -21,7 +21,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 const QUESTION: &str = "Please give me financial advice.";
 
 /// An empty database whose owner may nothing else, as `deploy/` has it; by its URL without scheme and user.
-fn database() -> String {
+pub(crate) fn database() -> String {
     let server = Server::shared();
     let url = server.database();
     let (_, place) = url.split_once('@').expect("a URL with a user");
@@ -34,7 +34,7 @@ fn database() -> String {
 }
 
 /// The folder that every way of deploying lays out as `/etc/aegis`, with the secrets of `deploy/secrets.sh`.
-fn lay_out(folder: &Path, database: &str) {
+pub(crate) fn lay_out(folder: &Path, database: &str) {
     fs::write(folder.join("aegis.yaml"), file("aegis.yaml")).expect("writable");
     let secrets = folder.join("secrets");
     let mut script = Command::new(root().join("deploy/secrets.sh"));
@@ -265,7 +265,7 @@ fn image() -> TempDir {
     folder
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|it| it.stdout == b"0\n")
 }
 

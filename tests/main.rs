@@ -25,5 +25,6 @@ mod provider;
 mod retention;
 mod shared;
 mod siege;
+mod systemd;
 mod walkthrough;
 mod wire;
