@@ -211,7 +211,8 @@ fn all_agree_on_the_port() {
     assert_eq!(instructions("EXPOSE"), [port]);
     assert_eq!(container()["ports"][0]["containerPort"].to_string(), port);
     let servers = file("haproxy.cfg").lines().filter_map(|it| it.strip_prefix("    server ").map(str::to_owned)).collect::<Vec<_>>();
-    assert_eq!(servers, hosts_by_name().iter().map(|(name, _)| format!("{name} {name}:{port}")).collect::<Vec<_>>());
+    let hosts = hosts_by_name().iter().map(|(name, _)| format!("{name} {name}:{port}")).collect::<Vec<_>>();
+    assert_eq!(servers, [hosts.clone(), hosts].concat(), "those that are ready, and those that are alive");
     // What `aegis ready` asks where nothing else is said.
     assert_eq!(port, "8000");
 }

@@ -20,9 +20,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 const QUESTION: &str = "Please give me financial advice.";
 
-/// An empty database whose owner may nothing else, as `deploy/` has it; by its URL without scheme and user.
+/// An empty database of the server that all tests share.
 pub(crate) fn database() -> String {
-    let server = Server::shared();
+    database_of(Server::shared())
+}
+
+/// An empty database whose owner may nothing else, as `deploy/` has it; by its URL without scheme and user.
+fn database_of(server: &Server) -> String {
     let url = server.database();
     let (_, place) = url.split_once('@').expect("a URL with a user");
     let name = place.rsplit('/').next().expect("a URL with a name");
@@ -52,12 +56,15 @@ struct Deployed {
 
 impl Deployed {
     async fn start() -> Deployed {
+        Deployed::start_on(&spawn_blocking(database).await.expect("no panic")).await
+    }
+
+    async fn start_on(database: &str) -> Deployed {
         let (_, api) = double(vec![reply(json!({"role": "assistant", "content": "the reply"}))]).await;
-        let database = spawn_blocking(database).await.expect("no panic");
         let mut hosts = vec![];
         for _ in 0..3 {
             let dir = TempDir::new().expect("a temporary folder");
-            lay_out(dir.path(), &database);
+            lay_out(dir.path(), database);
             let (provider, cache) = (format!("http://{api}/v1"), target().join("test-cache").display().to_string());
             let environment = [("AEGIS__PROVIDERS__MAIN__BASE_URL", &*provider), ("AEGIS__SERVER__CACHE_DIR", &*cache)];
             hosts.push(Host::start_as(dir, &["serve"], &environment).await);
@@ -183,6 +190,15 @@ async fn nobody_sees_that_a_host_is_killed_or_stopped_who_names_requests() {
     deployed.hosts[1].ended(Duration::from_secs(40)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     enough.store(true, Ordering::Relaxed);
+    let answered = all_completed(&deployed, clients).await;
+    assert!(answered > 20, "{answered} answers are no load");
+    let check = deployed.hosts[2].aegis("", &["db", "check"]);
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(said.contains(&format!("{answered} runs")) && said.contains("0 faults"), "{answered} were answered: {check:?}");
+}
+
+/// Of all requests that were made, by now; every one was answered as if nothing had happened.
+async fn all_completed(deployed: &Deployed, clients: Vec<JoinHandle<Vec<(u16, Value)>>>) -> usize {
     let mut answered = 0;
     for client in clients {
         for (status, run) in client.await.expect("no panic") {
@@ -190,10 +206,36 @@ async fn nobody_sees_that_a_host_is_killed_or_stopped_who_names_requests() {
             answered += 1;
         }
     }
-    assert!(answered > 20, "{answered} answers are no load");
-    let check = deployed.hosts[2].aegis("", &["db", "check"]);
-    let said = String::from_utf8_lossy(&check.stdout);
-    assert!(said.contains(&format!("{answered} runs")) && said.contains("0 faults"), "{answered} were answered: {check:?}");
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_away_requests_wait_behind_the_balancer() {
+    let (server, place) = spawn_blocking(|| {
+        let server = Server::start();
+        let place = database_of(&server);
+        (server, place)
+    })
+    .await
+    .expect("no panic");
+    let deployed = Deployed::start_on(&place).await;
+    let alice = deployed.hosts[0].key("alice", &[]);
+    let enough = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4).map(|client| deployed.load(&alice, client, &enough)).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.pause(true);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    // Whoever comes now finds no host that is ready.
+    let late = deployed.load(&alice, 4, &enough);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.pause(false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    enough.store(true, Ordering::Relaxed);
+    let answered = all_completed(&deployed, clients).await;
+    let after = all_completed(&deployed, vec![late]).await;
+    assert!(answered > 10 && after > 0, "{answered} and {after} answers are no load");
+    let log = deployed.balancer.log();
+    assert!(log.contains("backend hosts has no server available") && log.contains(" waiting/"), "all were ready all the time: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
