@@ -4,7 +4,7 @@
 use crate::deploy::{file, image_environment, image_user, image_workdir};
 use crate::host::{Host, aegis, client, ends, free_port, read, root, target};
 use crate::provider::{double, reply};
-use aegis_postgres::Server;
+use aegis_postgres::{Authority, Server};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -333,11 +333,20 @@ async fn the_image_has_all_that_a_host_needs_which_may_write_its_cache_alone() {
     if !may_contain() {
         return;
     }
-    let (image, place) = spawn_blocking(|| (image(), database())).await.expect("no panic");
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue(&["database"]);
+    let prepared = spawn_blocking(move || {
+        let server = Server::start();
+        server.speak_tls(&certificate, &key);
+        let place = format!("{}?sslmode=require", database_of(&server));
+        (image(), server, place)
+    });
+    let (image, _server, place) = prepared.await.expect("no panic");
     let at = |path: &str| image.path().join(path);
     for made_by_every_runtime in ["proc", "dev"] {
         fs::create_dir(at(made_by_every_runtime)).expect("writable");
     }
+    fs::write(at("etc/aegis/authorities/database.crt"), authority.pem()).expect("writable");
     // As a runtime writes it: the image reads names from this file.
     fs::write(at("etc/hosts"), "127.0.0.1 database\n").expect("writable");
     lay_out(&at("etc/aegis"), &place.replace("127.0.0.1", "database"));
