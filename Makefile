@@ -68,6 +68,7 @@ lint: setup-lint           ## what CI demands beside the tests
 	cd sdk/rust && cargo clippy --all-targets --all-features --locked -- -D warnings
 	cd guards && cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo deny --locked --offline check bans licenses sources
+	! $(TOOLS) command -v hadolint >/dev/null || $(TOOLS) hadolint deploy/Containerfile
 
 audit: setup-lint          ## known advisories; needs the network
 	cargo deny --locked check advisories

@@ -3,7 +3,7 @@
 #   scripts/setup.sh            what `make dev` needs; a Rust with a WebAssembly target for guards, if it can be had
 #   scripts/setup.sh --tests    what `make test` needs too: that target for certain, a browser with its driver, curl, Postgres,
 #                               pgbouncer and haproxy; where there is Python or Node, what makes guards in Python, JavaScript and TypeScript
-#   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny
+#   scripts/setup.sh --lint     what `make lint` needs too: rustfmt, clippy, cargo-deny; where there is Python, hadolint
 #   scripts/setup.sh --fuzz     what `make fuzz` needs too: cargo-fuzz, below target/tools
 #   scripts/setup.sh --cluster  what `make test-cluster` needs too: Postgres, patroni, etcd and haproxy
 #   scripts/setup.sh --languages  what `make test-languages` needs too: compilers for guards in every language, below target/tools
@@ -108,6 +108,8 @@ lint() {
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
         rustup component add rustfmt clippy >&2 || fail "rustfmt and clippy are missing: rustup component add rustfmt clippy"
     has cargo-deny || { say "installing cargo-deny, which takes some minutes"; cargo install --locked cargo-deny >&2; }
+    mkdir -p $tools
+    python_tools lint.txt "a look at deploy/Containerfile"
 }
 
 fuzz() {
@@ -123,15 +125,16 @@ fuzz() {
 tools=target/tools
 stamp() { cat "$@" | cksum; }
 
-python_tools() { # LIST WHAT: packages into a Python environment of our own
-    local wanted=scripts/languages/$1 installed=$tools/python/.$1 list=$tools/$1
+python_tools() { # LIST WHAT-FOR: packages into a Python environment of our own
+    local name=${1##*/} wanted=scripts/$1
+    local installed=$tools/python/.$name list=$tools/$name
     [ "$(cat "$installed" 2>/dev/null)" = "$(stamp "$wanted")" ] && return
     has python3 || { [ "$purpose" = --languages ] && apt_install python3 python3-venv; } || { say "python3 is missing: no $2"; return; }
-    say "installing what makes guards in $2 into $tools/python"
+    say "installing what is needed for $2 into $tools/python"
     [ -x $tools/python/bin/pip ] || python3 -m venv $tools/python >&2 ||
         { say "python3 makes no venv (Debian: apt-get install python3-venv): no $2"; return; }
     # The digests of compilers are those of one platform; elsewhere the version alone is held to.
-    case "$(uname -sm) $1" in
+    case "$(uname -sm) $name" in
         "Linux x86_64 "* | *" python.txt") cp "$wanted" "$list" ;;
         *) sed 's/ --hash=.*//' "$wanted" > "$list" ;;
     esac
@@ -157,13 +160,13 @@ node_tools() { # into node_modules of our own, as the lock file has them
 
 scripting() {
     mkdir -p $tools
-    python_tools python.txt Python
+    python_tools languages/python.txt "guards in Python"
     node_tools
 }
 
 languages() {
     scripting
-    python_tools requirements.txt "C, C++, Zig, Nim and Go"
+    python_tools languages/requirements.txt "guards in C, C++, Zig, Nim and Go"
 }
 
 rust
