@@ -63,11 +63,7 @@ impl Deployed {
         let (_, api) = double(vec![reply(json!({"role": "assistant", "content": "the reply"}))]).await;
         let mut hosts = vec![];
         for _ in 0..3 {
-            let dir = TempDir::new().expect("a temporary folder");
-            lay_out(dir.path(), database);
-            let (provider, cache) = (format!("http://{api}/v1"), target().join("test-cache").display().to_string());
-            let environment = [("AEGIS__PROVIDERS__MAIN__BASE_URL", &*provider), ("AEGIS__SERVER__CACHE_DIR", &*cache)];
-            hosts.push(Host::start_as(dir, &["serve"], &environment).await);
+            hosts.push(host(database, api).await);
         }
         let balancer = Balancer::start(&hosts.iter().map(Host::address).collect::<Vec<_>>()).await;
         Deployed { hosts, balancer }
@@ -86,6 +82,15 @@ impl Deployed {
             answers
         })
     }
+}
+
+/// One host with the configuration of `deploy/`, whose provider is at `api`.
+async fn host(database: &str, api: SocketAddr) -> Host {
+    let dir = TempDir::new().expect("a temporary folder");
+    lay_out(dir.path(), database);
+    let (provider, cache) = (format!("http://{api}/v1"), target().join("test-cache").display().to_string());
+    let environment = [("AEGIS__PROVIDERS__MAIN__BASE_URL", &*provider), ("AEGIS__SERVER__CACHE_DIR", &*cache)];
+    Host::start_as(dir, &["serve"], &environment).await
 }
 
 async fn submit(url: &str, key: &str, text: &str, name: Option<&str>) -> (u16, Value) {
@@ -256,6 +261,35 @@ async fn who_tries_keys_at_the_balancer_shuts_out_nobody_else() {
     assert_eq!((last, refused.status().as_u16()), (429, 429), "{}", deployed.balancer.log());
     let known = from("127.0.0.1").get(&runs).bearer_auth(&alice).send().await.expect("the balancer answers");
     assert_eq!(known.status(), 200, "{}", deployed.balancer.log());
+}
+
+/// One of Postgres's own programs, on the database at `place`.
+fn postgres(program: &str, place: &str, args: &[&str]) {
+    let mut command = Command::new(program);
+    let done = command.arg(format!("--dbname=postgres://aegis@{place}")).args(args).output().expect("it is installed");
+    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_go_on_with_a_dump_of_their_database_restored_elsewhere() {
+    let (_, api) = double(vec![reply(json!({"role": "assistant", "content": "the reply"}))]).await;
+    let (before, after) = spawn_blocking(|| (database(), database())).await.expect("no panic");
+    let mut first = host(&before, api).await;
+    let alice = first.key("alice", &[]);
+    first.submit(&alice, "How is the weather?", json!({})).await;
+    let run = first.submit(&alice, QUESTION, json!({})).await;
+    let id = run["run_id"].as_str().expect("an id").to_owned();
+    let folder = TempDir::new().expect("a temporary folder");
+    let dump = folder.path().join("aegis.dump").display().to_string();
+    postgres("pg_dump", &before, &["--format=custom", "--file", &dump]);
+    first.kill();
+    postgres("pg_restore", &after, &["--clean", "--if-exists", "--no-owner", &dump]);
+    let second = host(&after, api).await;
+    let check = second.aegis("", &["db", "check"]);
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(said.contains("2 runs") && said.contains("0 faults"), "{check:?}");
+    let (status, run) = second.post(&alice, &format!("/v1/runs/{id}/resume"), json!({"decision": "approved"})).await;
+    assert_eq!((status, &run["status"], &run["response"]), (200, &json!("completed"), &json!("the reply")), "{run}");
 }
 
 /// The image's folder as the root of a process: nothing else is there, nothing can be written but the cache, and it is nobody.
