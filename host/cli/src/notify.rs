@@ -1,10 +1,14 @@
-//! Tells systemd how far a server is, where it was started by systemd and is waited for (`Type=notify`).
+//! Tells systemd how far a server is, where it was started by systemd and is waited for (`Type=notify`). There is none but on Linux.
 
-use std::ffi::OsStr;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::{env, io};
+#[cfg(target_os = "linux")]
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    os::linux::net::SocketAddrExt,
+    os::unix::ffi::OsStrExt,
+    os::unix::net::{SocketAddr, UnixDatagram},
+};
 
 /// It takes requests.
 pub(crate) const READY: &str = "READY=1";
@@ -12,6 +16,7 @@ pub(crate) const READY: &str = "READY=1";
 pub(crate) const STOPPING: &str = "STOPPING=1";
 
 /// Says it to whoever asked to be told; that nobody listens is no reason to serve nobody.
+#[cfg(target_os = "linux")]
 pub(crate) fn tell(state: &str) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket, state) {
@@ -19,7 +24,12 @@ pub(crate) fn tell(state: &str) {
     }
 }
 
+/// Nobody asks.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn tell(_: &str) {}
+
 /// A name that begins with `@` stands for one that is in no file system.
+#[cfg(target_os = "linux")]
 fn send(socket: &OsStr, state: &str) -> io::Result<usize> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -28,7 +38,7 @@ fn send(socket: &OsStr, state: &str) -> io::Result<usize> {
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
