@@ -5,6 +5,7 @@ use crate::engine::SandboxError;
 use aegis_core::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::cmp::Reverse;
 use std::fs;
 use std::hash::{Hash as _, Hasher};
 use std::io::{self, Read as _, Write as _};
@@ -114,7 +115,7 @@ fn make_room(folder: &Path, most: u64) -> io::Result<()> {
             files.push((of.modified()?, of.len(), path));
         }
     }
-    files.sort_by(|a, b| b.0.cmp(&a.0));
+    files.sort_by_key(|it| Reverse(it.0));
     let mut sum = 0_u64;
     for (_, bytes, path) in files {
         sum = sum.saturating_add(bytes);
