@@ -62,7 +62,7 @@ guards: build              ## build the standard guards anew
 
 lint: setup-lint           ## what CI demands beside the tests
 	cargo fmt --all --check
-	cd sdk/rust && cargo fmt --check
+	cd sdk/rust && cargo fmt --all --check
 	cd guards && cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd sdk/rust && cargo clippy --all-targets --all-features --locked -- -D warnings

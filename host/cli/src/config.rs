@@ -3,7 +3,7 @@
 use crate::dev::way;
 use crate::failure::Failure;
 use crate::hosting::needed_config_file;
-use crate::loading::{Bar, blocking};
+use crate::loading::{Bar, blocking, this_program};
 use crate::terminal::{self, line, print, print_json, tell};
 use aegis_core::Code;
 use aegis_server::config::{AuthSettings, Settings, environment, schema};
@@ -57,7 +57,7 @@ fn check(settings: Settings) -> Result<(), Failure> {
 
 /// Every guard, so that one that does not load does not hide the next.
 fn load(settings: &Settings) -> Result<(Vec<HostedGuard>, Vec<OpenError>), Failure> {
-    let options = Options { cache_dir: settings.server.cache_dir.clone(), ..Options::default() };
+    let options = Options { cache_dir: settings.server.cache_dir.clone(), compiler: Some(this_program()), ..Options::default() };
     let sandbox = Sandbox::new(options).map_err(OpenError::from)?;
     let (bar, mut guards, mut mistakes) = (Bar::new(), vec![], vec![]);
     for name in settings.guards.keys() {

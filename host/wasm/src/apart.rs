@@ -9,7 +9,7 @@ use crate::cache::{Compiled, ENTRY, deserialize};
 use crate::engine::{Options, Sandbox, SandboxError};
 use crate::load::{BROKE, LoadError, Progress, Source, Tell, Told, compile, watch};
 use aegis_core::GuardFailure;
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
@@ -195,7 +195,9 @@ pub fn compile_for_parent(from: impl Read, to: impl Write) -> io::Result<()> {
 /// Nothing of a compiler that was led astray may stay: it ends with its parent, and leaves no picture of its memory.
 fn bind() -> io::Result<()> {
     let most = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Elsewhere its parent ends it, unless that is killed itself.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     setrlimit(Resource::Core, most(0))?;
     Ok(setrlimit(Resource::Nofile, most(FILES))?)
 }

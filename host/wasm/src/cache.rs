@@ -25,7 +25,7 @@ const HEADER: u64 = 16 << 10;
 pub(crate) const ENTRY: u64 = 1 << 30;
 
 /// Bytes of all entries. Every change to a guard that is being written makes a new one, and nobody else takes the old ones away.
-const ROOM: u64 = 2 << 30;
+const ROOM: u64 = 1 << 30;
 
 pub(crate) struct Cache {
     folder: PathBuf,
@@ -87,12 +87,19 @@ impl Cache {
     /// Keeps it, in the place of those that nobody has used for longest. Nothing depends on whether that succeeds.
     pub(crate) fn keep(&self, component: Digest, settings: Digest, compiled: &Compiled) {
         let path = self.path(component, settings);
-        let payload = compiled.component.serialize().map_err(io::Error::other);
-        if let Err(error) = payload.and_then(|payload| write(&path, compiled.plain.clone(), &payload)) {
+        let kept = compiled.component.serialize().map_err(io::Error::other).and_then(|payload| {
+            let first = write(&path, compiled.plain.clone(), &payload);
+            // A volume of its own may be smaller.
+            match &first {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    make_room(&self.folder, 0)?;
+                    write(&path, compiled.plain.clone(), &payload)
+                }
+                _ => first,
+            }
+        });
+        if let Err(error) = kept.and_then(|()| make_room(&self.folder, ROOM)) {
             tracing::warn!(path = %path.display(), %error, "a compiled guard could not be kept");
-        }
-        if let Err(error) = make_room(&self.folder, ROOM) {
-            tracing::warn!(path = %self.folder.display(), %error, "compiled guards that nobody uses could not be removed");
         }
     }
 }
@@ -103,13 +110,14 @@ fn used_now(path: &Path) {
     drop(told);
 }
 
-/// Removes what was used longest ago, until the rest has no more bytes than this.
+/// Removes what was used longest ago, until the rest has no more bytes than this; and nothing that does not bear the name of an entry.
 fn make_room(folder: &Path, most: u64) -> io::Result<()> {
     let mut files = vec![];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         // Others do the same, so it may have gone.
-        if let Ok(of) = path.metadata()
+        if is_ours(&path)
+            && let Ok(of) = path.metadata()
             && of.is_file()
         {
             files.push((of.modified()?, of.len(), path));
@@ -124,6 +132,11 @@ fn make_room(folder: &Path, most: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// An entry, or one that was not finished: the digest alone, or with a process's number behind it.
+fn is_ours(path: &Path) -> bool {
+    path.file_stem().and_then(|it| it.to_str()).is_some_and(|it| it.parse::<Digest>().is_ok())
 }
 
 fn digest(plain: &Option<String>, payload: &[u8]) -> Digest {
@@ -215,20 +228,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_used_longest_ago_makes_room() {
+    fn what_was_used_longest_ago_makes_room_and_nothing_else_is_touched() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        for (age, name) in [(40, "a"), (30, "b"), (20, "c"), (10, "d")] {
-            fs::write(at(name), [0; 100]).unwrap();
-            let when = SystemTime::now() - std::time::Duration::from_secs(age);
-            fs::File::options().append(true).open(at(name)).unwrap().set_modified(when).unwrap();
+        let at = |n: u8| folder.path().join(Digest([n; 32]).hex());
+        let others = ["aegis.db", "aegis.yaml", "guard.wasm", "beef"].map(|name| folder.path().join(name));
+        let old = SystemTime::now() - std::time::Duration::from_secs(1_000);
+        for path in others.iter().cloned().chain((1..=4).map(at)).chain([at(5).with_extension("77-0")]) {
+            fs::write(&path, [0; 100]).unwrap();
+            fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
         }
-        used_now(&at("a"));
+        let used = |n: u8, seconds| {
+            fs::File::options().append(true).open(at(n)).unwrap().set_modified(old + std::time::Duration::from_secs(seconds))
+        };
+        (2..=4).for_each(|n| used(n, n.into()).unwrap());
+        used_now(&at(1));
         make_room(folder.path(), 399).unwrap();
-        let left: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(|it| at(it).exists()).collect();
-        assert_eq!(left, ["a", "c", "d"]);
-        make_room(folder.path(), 99).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing has room alone");
+        let left: Vec<u8> = (1..=4).filter(|n| at(*n).exists()).collect();
+        assert_eq!(left, [1, 3, 4]);
+        make_room(folder.path(), 0).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), others.len());
+        assert!(others.iter().all(|it| it.exists()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How much work a schema makes of settings, counted before any of it is done: forty lines that each refer twice to the next ask for more checks
 //! than a machine makes in a year. Each pair of a schema that is referred to and a value is counted once and remembered, so counting stays cheap.
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -10,12 +11,16 @@ const MOST: u64 = 2_000_000;
 const DEPTH: usize = 500;
 
 /// Why a schema is not held against settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Effort {
     #[error(
         "holding these settings against it takes more than {MOST} checks: say with \"allOf\", \"anyOf\", \"$ref\" and the like the same thing once, not many times"
     )]
     Much,
+    #[error(
+        "{0:?} is no place in it that can be counted: refer to parts of this schema, as \"#/$defs/NAME\", and give no part an \"$id\" of its own"
+    )]
+    Elsewhere(String),
     #[error("it refers to itself, or goes on, for more than {DEPTH} levels without coming to an end")]
     Deep,
 }
@@ -54,6 +59,7 @@ const BELOW: [&str; 10] = [
 /// It is too much.
 pub(crate) fn measure(schema: &Value, settings: &Value) -> Result<(), Effort> {
     let mut names = HashMap::new();
+    schema.as_object().into_iter().flat_map(|it| it.values()).try_for_each(own_base)?;
     anchors(schema, &mut names);
     let mut count = Count { root: schema, names, known: HashMap::new(), visits: 0 };
     if count.of(schema, settings, 0)?.told > MOST { Err(Effort::Much) } else { Ok(()) }
@@ -78,6 +84,18 @@ impl Cost {
 
     fn asked_first(self) -> Cost {
         Cost { told: self.told.saturating_add(self.asked), ..self }
+    }
+}
+
+/// A part with an `$id` is a document of its own, in which references mean something else.
+fn own_base(schema: &Value) -> Result<(), Effort> {
+    match schema {
+        Value::Object(members) => match members.get("$id") {
+            Some(Value::String(id)) => Err(Effort::Elsewhere(id.chars().take(80).collect())),
+            _ => members.values().try_for_each(own_base),
+        },
+        Value::Array(items) => items.iter().try_for_each(own_base),
+        _ => Ok(()),
     }
 }
 
@@ -139,7 +157,7 @@ impl<'a> Count<'a> {
     }
 
     fn referred(&mut self, reference: &str, value: &'a Value, depth: usize) -> Result<Cost, Effort> {
-        let Some(schema) = self.target(reference) else { return Ok(ONE) };
+        let schema = self.target(reference).ok_or_else(|| Effort::Elsewhere(reference.chars().take(80).collect()))?;
         let pair = (std::ptr::from_ref(schema), std::ptr::from_ref(value));
         if let Some(known) = self.known.get(&pair) {
             return Ok(*known);
@@ -151,8 +169,7 @@ impl<'a> Count<'a> {
 
     /// Within this document; nothing else is looked up.
     fn target(&self, reference: &str) -> Option<&'a Value> {
-        let (_, fragment) = reference.split_once('#')?;
-        let plain = fragment.replace("%25", "%").replace("%22", "\"").replace("%20", " ");
+        let plain = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
         if plain.is_empty() { Some(self.root) } else { self.root.pointer(&plain).or_else(|| self.names.get(&*plain).copied()) }
     }
 
@@ -199,6 +216,25 @@ mod tests {
             assert_eq!(measure(&doubled(40, keyword), &json!({})), Err(Effort::Much), "{keyword}");
             assert_eq!(measure(&doubled(8, keyword), &json!({})), Ok(()), "{keyword}");
         }
+    }
+
+    #[test]
+    fn a_reference_is_followed_however_it_is_written_or_refused() {
+        let text = doubled(40, "allOf").to_string();
+        for (written, said) in [
+            ("#/%24defs/", "Much"),
+            ("#/%24%64efs/", "Much"),
+            ("n", "Elsewhere"),
+            ("other.json#/$defs/", "Elsewhere"),
+            ("#/nowhere/", "Elsewhere"),
+        ] {
+            let schema: Value = serde_json::from_str(&text.replace("#/$defs/", written)).unwrap();
+            let found = measure(&schema, &json!({})).expect_err(written);
+            assert!(format!("{found:?}").starts_with(said), "{written}: {found:?}");
+        }
+        let based = json!({"$defs": {"a": {"$id": "b", "$ref": "#"}}});
+        assert_eq!(measure(&based, &json!({})), Err(Effort::Elsewhere("b".into())));
+        assert_eq!(measure(&json!({"$id": "https://example.com/settings", "type": "object"}), &json!({})), Ok(()));
     }
 
     #[test]
