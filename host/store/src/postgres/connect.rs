@@ -185,10 +185,11 @@ pub(super) struct Pool {
     places: Semaphore,
 }
 
-/// One of them, for as long as it is held.
+/// One of them. It ends with whoever holds it, unless it is given back: somebody who is gone in the middle may have left a statement in it that still goes
+/// on, or an open transaction.
 pub(super) struct Lent<'a> {
     pool: &'a Pool,
-    session: Option<Session>,
+    session: Session,
     _place: SemaphorePermit<'a>,
 }
 
@@ -202,10 +203,10 @@ impl Pool {
             return Err(StoreError::Away(format!("all {READERS} connections for reading were taken for {} seconds", PATIENCE.as_secs())));
         };
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut session = std::iter::from_fn(idle).find(|it| self.is_of_use(it));
-        if session.is_none() {
-            session = Some(self.connector.connect().await?);
-        }
+        let session = match std::iter::from_fn(idle).find(|it| self.is_of_use(it)) {
+            Some(session) => session,
+            None => self.connector.connect().await?,
+        };
         Ok(Lent { pool: self, session, _place: place.expect("nobody closes it") })
     }
 
@@ -230,17 +231,19 @@ impl Pool {
     pub(super) async fn rows_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         let lent = self.lend().await?;
         let rows = within(lent.query_typed(sql, params)).await;
-        if matches!(rows, Err(StoreError::Away(_))) {
-            lent.throw_away();
+        if !matches!(rows, Err(StoreError::Away(_))) {
+            lent.give_back();
         }
         rows
     }
 }
 
 impl Lent<'_> {
-    /// It is of no use to the next one.
-    pub(super) fn throw_away(mut self) {
-        self.session = None;
+    /// It is over with what it was lent for.
+    pub(super) fn give_back(self) {
+        if self.pool.is_of_use(&self.session) {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.session);
+        }
     }
 }
 
@@ -248,15 +251,7 @@ impl Deref for Lent<'_> {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        self.session.as_ref().expect("it is there until it is given back")
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take().filter(|it| self.pool.is_of_use(it)) {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-        }
+        &self.session
     }
 }
 

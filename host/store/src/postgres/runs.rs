@@ -31,7 +31,8 @@ impl Runs for Postgres {
         if rows.is_empty() && self.host.is_some() {
             rows = self.pool.rows(FETCH_FOR_SURE, &[(&uuid(id), Type::UUID), (&self.seat()?.stream, Type::TEXT)]).await?;
         }
-        rows.first().map(|row| decode(id, row.get(0))).transpose()
+        let stored: Option<&[u8]> = rows.first().and_then(|row| row.get(0));
+        stored.map(|it| decode(id, it)).transpose()
     }
 
     async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
@@ -94,10 +95,11 @@ impl Runs for Postgres {
 }
 
 /// A primary that others have left behind may not know it for a while, and not know a run that they have just made. But nothing that is written to it is
-/// answered any more, where a standby has to have it first: and a lock is written.
+/// answered any more, where a standby has to have it first: and a lock is written. One row, whether there is a run or not: only so the lock is
+/// taken in any case.
 const FETCH_FOR_SURE: &str = "
     WITH me AS (SELECT FROM aegis.host WHERE stream = $2 FOR KEY SHARE)
-    SELECT checkpoint FROM aegis.run CROSS JOIN (SELECT count(*) FROM me) AS locked WHERE id = $1";
+    SELECT checkpoint FROM (SELECT count(*) FROM me) AS locked LEFT JOIN aegis.run ON run.id = $1";
 
 /// Runs of the dead, for a host that is not dead itself. Those that another host takes at this moment are left to it. A claim that the database comes to
 /// when nobody waits for its answer any more (its machine stood still) finds nothing: nobody would learn of what it found.

@@ -561,6 +561,12 @@ async fn of_several_nodes_the_one_that_takes_writes_is_found_whatever_the_others
     for expected in ["cannot be reached: 127.0.0.1:1: ", &format!("; 127.0.0.1:{}: database does not allow writes", reads.port())] {
         assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
     }
+
+    let begun = Instant::now();
+    let nobody = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/test0", silent.port(), reads.port());
+    let said = Postgres::open(&nobody, Access::Host).await.err().expect("nobody takes writes").to_string();
+    assert!(said.contains(&format!("127.0.0.1:{}: no answer; ", silent.port())), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "the other one may take writes by now: {:?}", begun.elapsed());
     silent.pause(false);
 }
 
@@ -632,4 +638,70 @@ async fn a_claim_that_the_database_comes_to_too_late_claims_nothing() {
     assert_eq!(owner(), dead, "nobody would learn of it");
     assert_eq!(heir.run_claim(9).await, Ok(vec![plain(1).id()]));
     assert_eq!(heir.run_claim(9).await, Ok(vec![]), "handed out once");
+}
+
+/// A way to the server on a port of its own. Once it is told to, it carries nothing more for those who have come by then, and does not say so.
+async fn stalling(server: &Server) -> (u16, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (port, to, stalled) = (listener.local_addr().expect("an address").port(), server.port(), Arc::new(AtomicBool::new(false)));
+    let told = stalled.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (mut there, late) =
+                (TcpStream::connect(("127.0.0.1", to)).await.expect("the server is there"), told.load(Ordering::Relaxed));
+            let told = told.clone();
+            tokio::spawn(async move {
+                let stall = async {
+                    while late || !told.load(Ordering::Relaxed) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                tokio::select! {
+                    end = tokio::io::copy_bidirectional(&mut client, &mut there) => drop(end),
+                    () = stall => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (port, stalled)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_connections_fall_silent_is_heard_of_elsewhere_before_it_is_taken_for_dead() {
+    let database = Database::new();
+    let (port, stalled) = stalling(database.server).await;
+    let url = database.url.replace(&database.server.port().to_string(), &port.to_string());
+    let other = database.host().await;
+    let host = Postgres::open(&url, Access::Host).await.expect("a database");
+    let mut run = plain(1);
+    host.run_create(run.commit()).await.expect("a new run");
+    // As long as the other one is in touch before it says who is not.
+    tokio::time::sleep(seat::LEASE + Duration::from_secs(1)).await;
+    let seat = host.seat();
+    stalled.store(true, Ordering::Relaxed);
+    tokio::time::sleep(seat::LEASE + Duration::from_secs(2)).await;
+    assert_eq!((host.seat(), other.run_claim(9).await), (seat, Ok(vec![])), "it lives");
+    host.run_commit(answered(&mut run)).await.expect("by another connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_is_no_run_is_said_by_a_database_that_takes_writes_alone() {
+    let server = block_in_place(Server::start);
+    let host = Postgres::open(&server.database(), Access::Host).await.expect("a database");
+    host.run_create(plain(1).commit()).await.expect("a new run");
+    assert_eq!(host.run_fetch(plain(2).id()).await, Ok(None));
+    let settle = |change: &str| {
+        server.sql(&server.url("postgres"), change);
+        server.sql(&server.url("postgres"), "SELECT pg_reload_conf()");
+    };
+    // A primary that its standbys have left, as soon as it has read that it has some.
+    settle("ALTER SYSTEM SET synchronous_standby_names = 'gone'");
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Ok(said) = tokio::time::timeout(Duration::from_secs(1), host.run_fetch(plain(2).id())).await {
+        assert!(Instant::now() < until, "others may have made it: {said:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(host.run_fetch(plain(1).id()).await, Ok(Some(plain_stored(1))), "reading goes on");
+    settle("ALTER SYSTEM RESET synchronous_standby_names");
+    assert_eq!(host.run_fetch(plain(2).id()).await, Ok(None));
 }

@@ -23,8 +23,8 @@ impl Upkeep for Postgres {
             Ok(report)
         };
         let report = report.await;
-        if report.is_err() {
-            db.throw_away();
+        if report.is_ok() {
+            db.give_back();
         }
         report
     }
