@@ -44,6 +44,8 @@ const EVENTS: &[&str] = &[
     "a host without a seat writes",
     "handed over",
     "handed what it drives",
+    "a claim arrives late",
+    "a claim arrives too late",
     "a commit is not answered",
     "crash before a step",
     "crash after a step",

@@ -12,6 +12,8 @@ pub(super) const MOST: usize = 3;
 const LEASE: u64 = 600;
 /// Between two signs of life, where nothing delays them.
 const BEAT: u64 = 50;
+/// Whoever has asked for so long waits for no answer any more.
+const ANSWER: u64 = 300;
 /// By so much a measured clock may be wrong: half the time that the question took.
 const INACCURATE: u64 = 20;
 /// Clocks of machines differ by up to ten minutes.
@@ -39,6 +41,8 @@ pub(super) struct Seats {
     within_reach: u64,
     /// Every seat that the world saw taken away.
     lost: BTreeSet<u64>,
+    /// Claims that are still on their way, by the seat for which they are, and until when they are to be carried out.
+    under_way: Vec<(u64, u64)>,
 }
 
 impl Seats {
@@ -103,6 +107,8 @@ pub(super) struct Host {
     doubtful: BTreeSet<RunId>,
     /// Runs may have been handed to it of which it was not told.
     claim_in_doubt: bool,
+    /// Until then it waits for the answer to a claim.
+    claims_again: u64,
 }
 
 impl Host {
@@ -119,6 +125,7 @@ impl Host {
             todo: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             claim_in_doubt: false,
+            claims_again: 0,
         }
     }
 }
@@ -245,7 +252,7 @@ impl World {
     pub(super) fn die(&mut self, host: usize) {
         self.cases.iter_mut().for_each(|it| it.hands[host] = None);
         let it = &mut self.hosts[host];
-        (it.seat, it.claim_in_doubt, it.touched, it.next_beat) = (None, false, 0, 0);
+        (it.seat, it.claim_in_doubt, it.claims_again, it.touched, it.next_beat) = (None, false, 0, 0, 0);
         it.todo.clear();
         it.doubtful.clear();
         it.awake_at = self.seats.clock + self.dice.roll(LEASE);
@@ -278,7 +285,7 @@ impl World {
 
     /// Between the beginning of a commit and its end the heart may find that the seat is gone, and take over what was left.
     pub(super) fn beats_meanwhile(&mut self, case: &mut Case) {
-        if self.dice.one_in(4) {
+        if self.dice.one_in(2) {
             self.beat(self.host);
             self.now = self.clock_of(self.host);
             self.claim(Some(case));
@@ -286,34 +293,75 @@ impl World {
     }
 
     /// Takes over what the dead have left; `also` is not among the others at the moment.
-    pub(super) fn claim(&mut self, also: Option<&mut Case>) {
-        let (seat, lost) = (self.seat(), self.dice.one_in(20));
-        if !self.seats.may_write(seat) {
+    pub(super) fn claim(&mut self, mut also: Option<&mut Case>) {
+        let (seat, clock) = (self.seat(), self.seats.clock);
+        if !self.seats.may_write(seat) || clock < self.hosts[self.host].claims_again {
             return;
         }
-        let (host, mut owners, mut claimed) = (&mut self.hosts[self.host], BTreeSet::new(), 0);
+        if !self.calm && !self.seats.dead.is_empty() && self.dice.one_in(3) {
+            self.seats.under_way.push((seat, clock + ANSWER / 2));
+            let host = &mut self.hosts[self.host];
+            (host.claim_in_doubt, host.claims_again) = (true, clock + ANSWER);
+            return;
+        }
+        self.learn(seat, also.as_deref_mut());
+        if self.dice.one_in(3) {
+            self.claims_arrive();
+        }
+        self.claim_from_the_dead(seat, also);
+    }
+
+    /// What came of commits and claims that had no answer.
+    fn learn(&mut self, seat: u64, also: Option<&mut Case>) {
+        let host = &mut self.hosts[self.host];
+        for case in self.cases.iter_mut().chain(also) {
+            let Some(stored) = case.stored.as_ref().filter(|it| is_unfinished(&it.held) && it.owner == seat) else { continue };
+            let run = stored.held.run.id();
+            if host.claim_in_doubt || host.doubtful.contains(&run) {
+                host.todo.insert(run);
+            }
+        }
+        host.doubtful.clear();
+        host.claim_in_doubt = false;
+    }
+
+    fn claim_from_the_dead(&mut self, seat: u64, also: Option<&mut Case>) {
+        let (lost, mut owners, mut claimed) = (self.dice.one_in(20), BTreeSet::new(), 0);
+        let host = &mut self.hosts[self.host];
         for (case, busy) in self.cases.iter_mut().map(|it| (it, false)).chain(also.map(|it| (it, true))) {
             let driven = busy || case.hands[self.host].is_some();
             let Some(stored) = case.stored.as_mut().filter(|it| is_unfinished(&it.held)) else { continue };
-            let run = stored.held.run.id();
-            let mut told = stored.owner == seat && (host.claim_in_doubt || host.doubtful.contains(&run));
             // What somebody else has in hand at this moment is left to the next time.
             if self.seats.dead.contains(&stored.owner) && (busy || self.calm || !self.dice.one_in(6)) {
                 stored.owner = seat;
                 claimed += 1;
-                told |= !lost;
-            }
-            if told {
-                // Also what this host drives: a commit of it that began from the seat that was lost may be under way, and will be refused.
-                host.todo.insert(run);
                 self.seen.hit(if driven { "handed what it drives" } else { "handed over" });
+                // Also what this host drives: a commit of it that began from the seat that was lost may be under way, and will be refused.
+                if !lost {
+                    host.todo.insert(stored.held.run.id());
+                }
             }
             owners.insert(stored.owner);
         }
-        host.doubtful.clear();
         host.claim_in_doubt = lost && claimed > 0;
         if claimed == 0 {
             self.seats.forget(&owners);
+        }
+    }
+
+    /// The store comes to claims that were sent to it before.
+    pub(super) fn claims_arrive(&mut self) {
+        if self.seats.under_way.is_empty() || !self.dice.one_in(10) {
+            return;
+        }
+        for (seat, until) in std::mem::take(&mut self.seats.under_way) {
+            let in_time = self.seats.clock < until;
+            self.seen.hit(if in_time { "a claim arrives late" } else { "a claim arrives too late" });
+            // Whoever has asked has looked for what it may have found once it gave up waiting, and does not look again.
+            if in_time && self.seats.may_write(seat) {
+                let stored = self.cases.iter_mut().filter_map(|it| it.stored.as_mut()).filter(|it| is_unfinished(&it.held));
+                stored.filter(|it| self.seats.dead.contains(&it.owner)).for_each(|it| it.owner = seat);
+            }
         }
     }
 
