@@ -1,7 +1,7 @@
 # Each line is a cargo or aegis command; what is missing is set up first.
 # One profile (dev, with optimised dependencies) serves `dev`, `test` and the examples, so that wasmtime is compiled once;
 # `bench` measures the release.
-.PHONY: dev build test test-languages test-cluster languages nightly fuzz bench lint examples guards audit setup setup-tests setup-lint setup-fuzz setup-languages setup-cluster
+.PHONY: dev build test test-languages test-cluster languages nightly fuzz fuzz-briefly bench lint examples guards audit setup setup-tests setup-lint setup-fuzz setup-languages setup-cluster
 
 AEGIS := target/debug/aegis
 TOOLS := PATH="$(CURDIR)/target/tools/python/bin:$(CURDIR)/target/tools/node_modules/.bin:$$PATH" # as setup-languages installs them
@@ -43,6 +43,10 @@ MINUTES ?= 5
 fuzz: setup-fuzz           ## every fuzz target for MINUTES each, and guests that nobody wrote; what crashes is kept in fuzz/artifacts
 	fuzz/run.sh $$(($(MINUTES) * 60))
 	AEGIS_SMITH=$$(date +%s) AEGIS_FUZZ_SECONDS=$$(($(MINUTES) * 60)) cargo test --workspace --locked --test sandbox nobody_wrote -- --nocapture
+
+SECONDS_EACH ?= 30
+fuzz-briefly: setup-fuzz   ## every fuzz target for half a minute, two at a time: what CI does of it
+	FUZZ_JOBS=2 fuzz/run.sh $(SECONDS_EACH)
 
 bench: setup               ## build the release, measure it; the tables of docs/performance.md
 	cargo build --release -p aegis -p aegis-bench --locked
