@@ -1,5 +1,5 @@
 //! What `deploy/` says: each manifest holds to its schema, and all of them agree with each other and with the configuration. What it does is in
-//! `deployed.rs`.
+//! `deployed.rs`, `image.rs` and `systemd.rs`.
 
 use crate::host::{aegis, ends, root};
 use serde_json::{Value, json};

@@ -266,6 +266,11 @@ pub(crate) fn ends(mut command: Command) -> Output {
     output
 }
 
+pub(crate) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("id is there");
+    id.stdout == b"0\n"
+}
+
 /// A port that nobody uses at the moment.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has free ports").port()

@@ -1,7 +1,7 @@
 //! How failures of the machine end: no room, no rights, another program's lock, damage. Refused with a code and what to do; nothing
 //! is half stored, nothing that was there is touched, and the host goes on when it can.
 
-use crate::host::{Host, aegis, config, ends};
+use crate::host::{Host, aegis, config, ends, is_root};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
@@ -133,11 +133,6 @@ fn a_place_that_cannot_hold_a_database_is_refused_with_what_is_there() {
             "{what}: something was made"
         );
     }
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().expect("id is there");
-    id.stdout == b"0\n"
 }
 
 /// Who may do nothing but read what everybody may.

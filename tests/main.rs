@@ -16,6 +16,7 @@ mod guards;
 mod host;
 mod hostile;
 mod house;
+mod image;
 mod input;
 mod languages;
 mod ledger;

@@ -2,12 +2,13 @@
 //! is started. So its filters of system calls are those that a host meets.
 
 use crate::deploy::file;
-use crate::deployed::{database, is_root, lay_out};
-use crate::host::{aegis, free_port};
+use crate::deployed::{database, lay_out};
+use crate::host::{Host, aegis, free_port, is_root};
 use crate::provider::{double, reply};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -133,4 +134,21 @@ async fn the_unit_starts_serves_compiles_restarts_stops_and_fails_as_it_says() {
         "AEG-STO-009",
     ];
     assert_eq!(said.await.expect("no panic").lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_a_host_takes_requests_and_that_it_stops() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    let dir = TempDir::new().expect("a temporary folder");
+    fs::write(dir.path().join("aegis.yaml"), crate::host::config("none")).expect("writable");
+    let mut host = Host::start_as(dir, &["serve", "--no-auth"], &[("NOTIFY_SOCKET", path.to_str().expect("text"))]).await;
+    let mut said = [0; 64];
+    let mut hears = || socket.recv(&mut said).map(|length| String::from_utf8_lossy(&said[..length]).into_owned());
+    assert_eq!(hears().expect("it is told"), "READY=1");
+    host.terminate();
+    assert_eq!(hears().expect("it is told"), "STOPPING=1");
+    host.ended(Duration::from_secs(40)).await;
 }
