@@ -283,6 +283,10 @@ async fn hosts_go_on_with_a_dump_of_their_database_restored_elsewhere() {
     first.kill();
     postgres("pg_restore", &after, &["--clean", "--if-exists", "--no-owner", &dump]);
     let second = host(&after, api).await;
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux has one");
+    let seats = spawn_blocking(move || Server::shared().sql(&format!("postgres://postgres@{after}"), "SELECT name FROM aegis.host"));
+    let known = format!("{} process {}", machine.trim(), second.pid());
+    assert!(seats.await.expect("no panic").lines().any(|it| it == known), "no host is called {known}");
     let check = second.aegis("", &["db", "check"]);
     let said = String::from_utf8_lossy(&check.stdout);
     assert!(said.contains("2 runs") && said.contains("0 faults"), "{check:?}");

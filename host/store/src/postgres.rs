@@ -90,7 +90,7 @@ impl Postgres {
 
 impl Host {
     async fn start(connector: Connector, pool: Arc<Pool>) -> Result<Host, StoreError> {
-        let membership = Arc::new(Membership::join(&pool, format!("process {}", std::process::id())).await?);
+        let membership = Arc::new(Membership::join(&pool, our_name()).await?);
         let moves = Arc::new(Moves::new());
         let writer = Writer::start(connector.clone(), pool.clone(), membership.clone());
         let heart = tokio::spawn({
@@ -103,6 +103,12 @@ impl Host {
         });
         Ok(Host { membership, moves, writer, claim_in_doubt: AtomicBool::new(false), tasks: vec![heart, ears] })
     }
+}
+
+/// For people, in the log of others: which machine, and which process there. In a container each is the first process.
+fn our_name() -> String {
+    let machine = ["/proc/sys/kernel/hostname", "/etc/hostname"].into_iter().find_map(|it| std::fs::read_to_string(it).ok());
+    format!("{} process {}", machine.unwrap_or_default().trim(), std::process::id()).trim_start().into()
 }
 
 #[async_trait]
