@@ -86,7 +86,7 @@ impl Host {
     /// Waits until it can do its work.
     pub(crate) async fn ready(&mut self) {
         let until = Instant::now() + Duration::from_secs(60);
-        while self.client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|it| it.status() == 200).eq(&false) {
+        while !self.client.get(format!("{}/readyz", self.url)).send().await.is_ok_and(|it| it.status() == 200) {
             let exited = self.child.try_wait().expect("the host is our child");
             assert!(exited.is_none() && Instant::now() < until, "the host is not ready ({exited:?}):\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;

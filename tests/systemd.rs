@@ -24,7 +24,7 @@ echo "$(ls /var/cache/private/aegis/guards | wc -l) compiled"
 first=$(systemctl show --property=MainPID --value aegis)
 grep -E '^(NoNewPrivs|CapEff|Seccomp):' "/proc/$first/status" | tr -s '\t' ' '
 kill -KILL "$first"
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     now=$(systemctl show --property=MainPID --value aegis)
     [ "$now" != 0 ] && [ "$now" != "$first" ] && aegis ready 2>/dev/null && echo restarted && break
     sleep 0.1
