@@ -43,6 +43,10 @@ fn a_script_that_begins_a_guard_has_to_say_its_language() {
     let told = text(&output.stderr);
     assert!(output.status.code() == Some(1) && told.contains("--lang") && told.contains("rust"), "{told}");
     assert!(!dir.path().join("my-guard").exists());
+    for command in ["new", "build", "test"] {
+        let help = text(&run(dir.path(), &["guard", command, "--help"]).stdout);
+        assert!(["rust", "assemblyscript", "wat"].iter().all(|it| help.contains(it)), "{command}: {help}");
+    }
     for (name, lang, named) in [("My_Guard", "rust", "my-guard"), ("g", "cobol", "rust")] {
         let output = run(dir.path(), &["guard", "new", name, "--lang", lang]);
         assert!(!output.status.success() && text(&output.stderr).contains(named), "{output:?}");
@@ -149,11 +153,35 @@ fn a_case_that_does_not_hold_is_told_line_by_line_and_written_anew_only_when_ask
     assert!(text(&output.stderr).contains("AEG-CLI-007"), "{output:?}");
     assert_eq!(std::fs::read_to_string(dir.path().join("cases.yaml")).expect("it is there"), CASES);
 
-    let updated = run(dir.path(), &["guard", "test", &component, "cases.yaml", "--update", "--json"]);
-    assert!(updated.status.success() && json_of(&updated)["updated"] == 1, "{updated:?}");
+    let updated = run(dir.path(), &["guard", "test", &component, "cases.yaml", "--update"]);
+    let told = text(&updated.stdout);
+    assert!(updated.status.success() && told.contains("new  cases.yaml: one that does not") && !told.contains("FAIL"), "{told}");
+    assert!(told.contains("3 cases: 2 hold, 1 written anew"), "{told}");
+    write(&dir, "again.yaml", CASES);
+    let again = run(dir.path(), &["guard", "test", &component, "again.yaml", "--update", "--json"]);
+    assert!(again.status.success() && json_of(&again)["updated"] == 1, "{again:?}");
     let after = std::fs::read_to_string(dir.path().join("cases.yaml")).expect("it is there");
     assert!(after.starts_with("# Above.\n") && after.contains("    verdict: require_approval\n"), "{after}");
     assert!(run(dir.path(), &["guard", "test", &component, "cases.yaml"]).status.success());
+}
+
+/// Forty levels, each twice the one below: to hold anything against them takes longer than there is.
+#[test]
+fn a_schema_without_an_end_is_refused_by_every_command_and_says_why() {
+    let level = |n| format!(r##""{n}":{{"allOf":[{{"$ref":"#/$defs/{m}"}},{{"$ref":"#/$defs/{m}"}}]}}"##, m = n + 1);
+    let levels: Vec<String> = (0..40).map(level).collect();
+    let schema = format!(r##"{{"type":"object","$defs":{{{},"40":{{}}}},"$ref":"#/$defs/0"}}"##, levels.join(","));
+    let length: String = (schema.len() as u32).to_le_bytes().iter().map(|it| format!("\\{it:02x}")).collect();
+    let (dir, text_of) = (folder(), schema.replace('"', "\\22"));
+    write(&dir, "g.wasm", assemble(&format!(r#"(data (i32.const 104) "{length}") (data (i32.const 1024) "{text_of}")"#)));
+    write(&dir, "cases.yaml", "- {name: n, input: x, expect: {verdict: allow}}");
+    for args in [&["check", "g.wasm"][..], &["test", "g.wasm", "cases.yaml"], &["run", "g.wasm", "--text", "x"]] {
+        let begun = Instant::now();
+        let output = run(dir.path(), &[&["guard"], args].concat());
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.code() == Some(1) && told.contains("checks: say with"), "{args:?}: {told}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{args:?}: {:?}", begun.elapsed());
+    }
 }
 
 #[test]
