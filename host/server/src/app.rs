@@ -256,6 +256,7 @@ impl App {
         if self.driver.is_stopping() {
             return Err(AppError::Stopping);
         }
+        self.store.in_touch()?;
         self.driver.writes()?;
         // A store that is tried again for long has no answer yet, and whoever asks this has little time.
         match tokio::time::timeout(READY, self.store.run_due(Time(0), 1)).await {

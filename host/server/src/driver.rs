@@ -13,12 +13,13 @@ use aegis_store::{CommitError, Earlier, Store, StoreError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::future::{AbortHandle, Aborted, Either, abortable, select};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// How often expired questions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -49,6 +50,8 @@ pub(crate) struct Driver {
     slots: AtomicU64,
     stopping: AtomicBool,
     recovering: Arc<Semaphore>,
+    /// Runs that were handed to this host and are not going on yet, each with whether it was handed out once more meanwhile.
+    handed: Mutex<HashMap<RunId, bool>>,
     /// Why the last commit was not taken, and when.
     unwritten: Mutex<Option<(Instant, StoreError)>>,
 }
@@ -192,6 +195,7 @@ impl Driver {
             slots: AtomicU64::default(),
             stopping: AtomicBool::new(false),
             recovering: Arc::new(Semaphore::new(RECOVER_AT_ONCE)),
+            handed: Mutex::default(),
             unwritten: Mutex::default(),
         }
     }
@@ -503,28 +507,58 @@ impl Driver {
 
     async fn recover_these(self: &Arc<Self>, ids: Vec<RunId>) {
         for id in ids {
-            let driver = self.clone();
-            match self.watch(id) {
-                Some(watch) => drop(tokio::spawn(async move { driver.recover_unless_it_rests(id, watch).await })),
-                None => {
-                    let permit = self.recovering.clone().acquire_owned().await.expect("nobody closes it");
-                    tokio::spawn(async move {
-                        driver.recover_one(id).await;
-                        drop(permit);
-                    });
-                }
+            if self.is_handed_again(id) {
+                continue;
+            }
+            let driven = self.watch(id).is_some();
+            let permit = if driven { None } else { Some(self.recovering.clone().acquire_owned().await.expect("nobody closes it")) };
+            tokio::spawn(self.clone().recover_handed(id, permit));
+        }
+    }
+
+    /// Whether it was handed out before, and is still being looked after.
+    fn is_handed_again(&self, id: RunId) -> bool {
+        let mut handed = self.handed.lock().expect("nothing panics while it holds this lock");
+        match handed.entry(id) {
+            Entry::Occupied(mut before) => {
+                before.insert(true);
+                true
+            }
+            Entry::Vacant(first) => *first.insert(false),
+        }
+    }
+
+    /// Whether that has ended: it was not handed out once more meanwhile.
+    fn is_done_with(&self, id: RunId) -> bool {
+        let mut handed = self.handed.lock().expect("nothing panics while it holds this lock");
+        match handed.remove(&id) {
+            Some(true) => handed.insert(id, false).is_some(),
+            _ => true,
+        }
+    }
+
+    /// One at a time for each run, or it would be driven twice at once.
+    async fn recover_handed(self: Arc<Self>, id: RunId, mut permit: Option<OwnedSemaphorePermit>) {
+        loop {
+            if !self.rests_where_it_is_driven(id).await && !self.is_stopping() {
+                let held = match permit.take() {
+                    Some(it) => it,
+                    None => self.recovering.clone().acquire_owned().await.expect("nobody closes it"),
+                };
+                self.recover_one(id).await;
+                drop(held);
+            }
+            if self.is_done_with(id) {
+                return;
             }
         }
     }
 
     /// What this host drives it drives on, whoever was told that it was dead. But a commit that began before it took its next seat may still be
     /// refused; then nobody drives the run any more, and nobody else will be told of it.
-    async fn recover_unless_it_rests(self: &Arc<Self>, id: RunId, watch: Watch) {
-        let rests = matches!(watch.wait(Until::Rest).await, Ok(Waited::Rests(_)));
-        if !rests && !self.is_stopping() {
-            let _permit = self.recovering.acquire().await.expect("nobody closes it");
-            self.recover_one(id).await;
-        }
+    async fn rests_where_it_is_driven(&self, id: RunId) -> bool {
+        let Some(watch) = self.watch(id) else { return false };
+        matches!(watch.wait(Until::Rest).await, Ok(Waited::Rests(_)))
     }
 
     async fn recover_one(self: &Arc<Self>, id: RunId) {
@@ -550,7 +584,7 @@ impl Driver {
     /// An unfinished run as it was committed last, ready to be driven. Whether a call was made that it has no answer for,
     /// nobody knows; the core decides what follows.
     async fn take_up(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        let Some(mut run) = self.store.run_fetch(id).await? else { return Ok(None) };
+        let Some(mut run) = self.store.run_fetch_mine(id).await? else { return Ok(None) };
         if matches!(run.phase(), Phase::Calling { .. }) && run.handle(Event::Interrupted, clock::now()).is_err() {
             return Ok(None);
         }

@@ -497,7 +497,7 @@ async fn a_backlog_that_waits_for_its_model_keeps_no_question_open() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_handed_to_the_host_that_drives_it_goes_on_although_its_commit_came_too_late() {
+async fn a_run_that_is_handed_to_the_host_that_drives_it_goes_on_once_although_its_commit_came_too_late() {
     let store = Arc::new(Memory::new());
     let moody = Arc::new(moody::Moody::new(store.clone(), &[]));
     let world = World { app: assemble(moody.clone(), |_| ()), store };
@@ -516,6 +516,11 @@ async fn a_run_that_is_handed_to_the_host_that_drives_it_goes_on_although_its_co
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert_eq!(events(&run), ["created", "judged", "interrupted", "answered"]);
+    // Handed out three times, and taken up once.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (_, metrics) = world.get("", "/metrics").await;
+    let called = "aegis_provider_calls_total{name=\"slow\",result=\"answered\"} 2\n";
+    assert!(metrics.as_str().is_some_and(|it| it.contains(called)), "{metrics}");
     tending.abort();
 }
 

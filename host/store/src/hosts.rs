@@ -29,6 +29,14 @@ pub trait Hosts: Send + Sync {
         std::future::pending().await
     }
 
+    /// Whether this host is in touch with the others: where it is not, what it is asked to write is not written in time either.
+    ///
+    /// # Errors
+    /// Since when it is not.
+    fn in_touch(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Leaves: others need not wait until they take this host for dead. Nothing is written after this. After a crash they wait.
     async fn leave(&self) -> Result<(), StoreError> {
         Ok(())

@@ -132,6 +132,10 @@ impl Hosts for Postgres {
         }
     }
 
+    fn in_touch(&self) -> Result<(), StoreError> {
+        self.host.as_ref().map_or(Ok(()), |it| it.membership.in_touch())
+    }
+
     async fn leave(&self) -> Result<(), StoreError> {
         let Some(host) = &self.host else { return Ok(()) };
         host.tasks.iter().for_each(JoinHandle::abort);

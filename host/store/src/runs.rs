@@ -28,6 +28,11 @@ pub trait Runs: Send + Sync {
     /// The run as it was committed last. A crash changes nothing here.
     async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError>;
 
+    /// The same, if it is still this host's to go on with: one that it was handed by [`Runs::run_claim`] may have been taken over by another one since.
+    async fn run_fetch_mine(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.run_fetch(id).await
+    }
+
     /// A page of runs, newest first, that is, by id downwards. A run that is created meanwhile moves no other to another page.
     async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError>;
 

@@ -229,8 +229,16 @@ impl Pool {
 
     /// The same for one that may not. Where the connection breaks, nobody knows whether it was.
     pub(super) async fn rows_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.once(async |db| db.query_typed(sql, params).await).await
+    }
+
+    /// The same for what is said only once there is a connection.
+    pub(super) async fn once(
+        &self,
+        asked: impl AsyncFnOnce(&Client) -> Result<Vec<Row>, tokio_postgres::Error>,
+    ) -> Result<Vec<Row>, StoreError> {
         let lent = self.lend().await?;
-        let rows = within(lent.query_typed(sql, params)).await;
+        let rows = within(asked(&lent)).await;
         if !matches!(rows, Err(StoreError::Away(_))) {
             lent.give_back();
         }

@@ -35,6 +35,12 @@ impl Runs for Postgres {
         stored.map(|it| decode(id, it)).transpose()
     }
 
+    async fn run_fetch_mine(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        let sql = "SELECT checkpoint FROM aegis.run WHERE id = $1 AND host = $2";
+        let rows = self.pool.rows(sql, &[(&uuid(id), Type::UUID), (&self.seat()?.id, Type::INT8)]).await?;
+        rows.first().map(|row| decode(id, row.get(0))).transpose()
+    }
+
     async fn run_list(&self, filter: &RunFilter, page: &Page) -> Result<Paged<Run>, StoreError> {
         let mut query = Query::new(page);
         if let Some(status) = filter.status {
@@ -55,8 +61,11 @@ impl Runs for Postgres {
     async fn run_claim(&self, limit: usize) -> Result<Vec<RunId>, StoreError> {
         let (host, mine) = (self.host()?, self.seat()?.id);
         let mut claimed = self.doubtful(host, mine).await?;
-        let until = host.membership.time_in(ANSWER / 2);
-        let claim = self.pool.rows_once(CLAIM, &[(&mine, Type::INT8), (&rows(limit), Type::INT8), (&until, Type::INT8)]).await;
+        let claim = self.pool.once(async |db| {
+            let until = host.membership.time_in(ANSWER / 2);
+            db.query_typed(CLAIM, &[(&mine, Type::INT8), (&rows(limit), Type::INT8), (&until, Type::INT8)]).await
+        });
+        let claim = claim.await;
         host.claim_in_doubt.fetch_or(matches!(claim, Err(StoreError::Away(_))), Ordering::Relaxed);
         match claim {
             Ok(orphans) => claimed.extend(orphans.iter().map(|row| run_id(row.get(0)))),

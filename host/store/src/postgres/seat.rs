@@ -19,6 +19,8 @@ pub(super) const LEASE: Duration = Duration::from_secs(5);
 const ANSWERED: Duration = Duration::from_secs(2);
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_millis(500);
+/// Whose last sign of life was answered longer ago is out of touch.
+const TOUCH: Duration = Duration::from_secs(3);
 
 /// One host's number and its stream of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) struct Membership {
     name: String,
     /// Of the database's clock before this machine's, in milliseconds.
     offset: AtomicI64,
+    /// When its last sign of life was answered, which is as durable as a run that is committed.
+    beat: Mutex<Instant>,
     /// It has given its seat back, and takes no other.
     left: AtomicBool,
     /// Somebody has died.
@@ -53,6 +57,7 @@ impl Membership {
             joining: tokio::sync::Mutex::default(),
             name,
             offset: AtomicI64::new(offset),
+            beat: Mutex::new(Instant::now()),
             left: AtomicBool::new(false),
             orphans: Notify::new(),
         })
@@ -66,6 +71,13 @@ impl Membership {
         self.offset.load(Ordering::Relaxed)
     }
 
+    /// See [`crate::Hosts::in_touch`].
+    pub(super) fn in_touch(&self) -> Result<(), StoreError> {
+        let silent = self.beat.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        let away = || StoreError::Away(format!("it has not answered this host's signs of life for {} seconds", silent.as_secs()));
+        if silent > TOUCH { Err(away()) } else { Ok(()) }
+    }
+
     /// What time it will be to the database, in milliseconds.
     pub(super) fn time_in(&self, span: Duration) -> i64 {
         let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
@@ -74,10 +86,10 @@ impl Membership {
 
     /// Takes another seat, unless that was done since `lost` was had.
     pub(super) async fn rejoin(&self, pool: &Pool, lost: &Seat) -> Result<(), StoreError> {
+        let _alone = self.joining.lock().await;
         if self.left.load(Ordering::Relaxed) {
             return Err(StoreError::Away("this host has left it".into()));
         }
-        let _alone = self.joining.lock().await;
         if self.seat() != *lost {
             return Ok(());
         }
@@ -90,6 +102,8 @@ impl Membership {
 
     /// Leaves its seat to the next one.
     pub(super) async fn leave(&self, pool: &Pool) -> Result<(), StoreError> {
+        // One that is being taken at this moment is given back, too.
+        let _alone = self.joining.lock().await;
         self.left.store(true, Ordering::Relaxed);
         pool.rows(LEAVE, &[(&self.seat().id, Type::INT8)]).await.map(drop)
     }
@@ -132,7 +146,10 @@ impl Membership {
         let params = [(&seat.id as _, Type::INT8), (&LEASE.as_secs_f64() as _, Type::FLOAT8)];
         let alive = within_time(ANSWERED, db.query_typed(beat, &params)).await?;
         match alive.first() {
-            Some(row) => self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed),
+            Some(row) => {
+                self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed);
+                *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            }
             None => self.rejoin(pool, &seat).await?,
         }
         if touch.felt(Instant::now()) { self.bury(db).await } else { Ok(()) }

@@ -158,7 +158,9 @@ async fn a_host_that_was_taken_for_dead_cannot_write_what_it_had_and_begins_anew
     assert_eq!(host.run_commit(answered(&mut run)).await, Err(CommitError::Conflict));
     assert_eq!(host.run_fetch(run.id()).await, Ok(Some(plain_stored(1))), "nothing was written");
     host.run_create(plain(2).commit()).await.expect("what is new, nobody else has");
-    assert_eq!(host.run_claim(10).await, Ok(vec![run.id()]), "and what it had, it takes over like any other host");
+    assert_eq!(host.run_fetch_mine(run.id()).await, Ok(None), "and what it had is no more its own");
+    assert_eq!(host.run_claim(10).await, Ok(vec![run.id()]), "but it takes it over like any other host");
+    assert_eq!(host.run_fetch_mine(run.id()).await, Ok(Some(plain_stored(1))));
     database.bury();
     host.run_create(plain(3).commit()).await.expect("what finds it without a seat is written from its next one");
     fail_if(&host.check().await.expect("a report").faults);

@@ -353,7 +353,10 @@ impl Desk {
 
     async fn change(&mut self, mut change: Box<dyn Change>) {
         let end = match self.attempt_change(&mut *change).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.is_back();
+                Ok(())
+            }
             Err(Trouble::Store(error)) => {
                 self.goes_on_after(&error);
                 Err(error)
