@@ -259,7 +259,7 @@ impl Node {
         let programs = programs.parent().map(|it| format!("bin_dir: {}", it.display())).unwrap_or_default();
         // Processes are killed here, and never the machine: what they wrote is there, whether the disk has it or not.
         format!(
-            "scope: aegis\nname: {name}\nrestapi: {{listen: '127.0.0.1:{rest}', connect_address: '127.0.0.1:{rest}'}}\netcd3: {{host: '127.0.0.1:{etcd}'}}
+            "scope: aegis\nname: {name}\nrestapi: {{listen: '127.0.0.1:{rest}', connect_address: '127.0.0.1:{rest}'}}\netcd: {{host: '127.0.0.1:{etcd}'}}
 bootstrap:
   dcs:
     ttl: {LEASE}
@@ -289,7 +289,9 @@ postgresql:
 fn etcd(folder: &Path, port: u16, peers: u16) -> Command {
     let (here, others) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
     let mut etcd = as_user("etcd");
-    etcd.arg("--data-dir").arg(folder.join("etcd")).args([
+    // By the second version of its interface: by the third, this patroni's primary that was held still and wakes up takes the lead back without asking
+    // whose it is, and what the other one has acknowledged meanwhile is lost.
+    etcd.arg("--enable-v2").arg("--data-dir").arg(folder.join("etcd")).args([
         "--name",
         "one",
         "--listen-client-urls",
