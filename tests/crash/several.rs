@@ -172,7 +172,7 @@ impl Cluster<'_> {
     /// Where a host sits, if it does.
     fn seat(&self, host: usize) -> Option<String> {
         let pid = self.hosts[host].pid();
-        let seat = self.sql(&format!("SELECT id FROM aegis.host WHERE name = 'process {pid}' AND id IS NOT NULL"));
+        let seat = self.sql(&format!("SELECT id FROM aegis.host WHERE name LIKE '%process {pid}' AND id IS NOT NULL"));
         (!seat.is_empty()).then_some(seat)
     }
 
