@@ -105,13 +105,19 @@ struct Case {
 impl Case {
     fn check<G: Guard>(&self) -> Result<(), String> {
         let stage = self.stage.unwrap_or(Stage::Ingress);
-        if let Some(name) = self.expect.iter().flat_map(Map::keys).find(|it| !EXPECTABLE.contains(&it.as_str())) {
-            return Err(format!("expect: there is no {name:?}: write {}", EXPECTABLE.join(", ")));
-        }
+        self.expectable()?;
         if self.expect.is_none() && !G::STAGES.contains(&stage) {
             return Ok(()); // recorded traffic has every stage
         }
         self.compare(&self.told::<G>(stage).unwrap_or_else(|why| Map::from_iter([("error".to_owned(), json!(why))])))
+    }
+
+    fn expectable(&self) -> Result<(), String> {
+        if let Some(name) = self.expect.iter().flat_map(Map::keys).find(|it| !EXPECTABLE.contains(&it.as_str())) {
+            return Err(format!("expect: there is no {name:?}: write {}", EXPECTABLE.join(", ")));
+        }
+        let error = self.expect.as_ref().and_then(|it| it.get("error")).filter(|it| !it.is_string());
+        error.map_or(Ok(()), |it| Err(format!("expect: error: write a part of why there is no verdict, and not {it}")))
     }
 
     /// What the guard says, by the names of [`EXPECTABLE`].
@@ -510,6 +516,9 @@ mod tests {
             ("{name: n, settings: {word: bad}, input: bad, expect: {findings: [{at: {part: {message: 0}}}]}}".into(), Ok(())),
             ("{name: n, settings: {word: bad}, input: bad, expect: {verdict: {sanitize: [{text: \"*\"}]}}}".into(), Ok(())),
             ("{name: n, settings: {word: bad}, input: bad, expect: {verdct: allow}}".into(), Err("verdct")),
+            ("{name: n, settings: {word: bad}, input: oh, expect: {error: true}}".into(), Err("and not true")),
+            ("{name: n, settings: {word: bad}, input: oh, expect: {error: null, verdict: allow}}".into(), Err("and not null")),
+            ("{name: n, input: oh, expect: {error: 7}}".into(), Err("and not 7")),
             ("{name: n, settings: {word: PANIC}, input: bad, expect: {error: \"the guard trapped: PANIC\"}}".into(), Ok(())),
             ("{name: n, settings: {word: PLACE}, input: bad, expect: {error: \"0..99 at\"}}".into(), Ok(())),
             ("{name: n, settings: {word: REPLY}, stage: tool_call, input: {messages: [{role: assistant, content: bad}]}, expect: {error: may not be edited at tool_call}}".into(), Ok(())),

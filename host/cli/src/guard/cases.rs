@@ -96,8 +96,12 @@ fn lines(text: &str) -> Result<Vec<Case>, String> {
 impl Case {
     fn check(&self) -> Result<(), String> {
         let unknown = self.expect.iter().flat_map(Map::keys).find(|it| !EXPECTABLE.contains(&it.as_str()));
-        let wrong = |name| format!("{}: expect: there is no {name:?}: write {}", self.name, EXPECTABLE.join(", "));
-        unknown.map_or(Ok(()), |name| Err(wrong(name)))
+        if let Some(name) = unknown {
+            return Err(format!("{}: expect: there is no {name:?}: write {}", self.name, EXPECTABLE.join(", ")));
+        }
+        let error = self.expect.as_ref().and_then(|it| it.get("error")).filter(|it| !it.is_string());
+        let wrong = |it| format!("{}: expect: error: write a part of why there is no verdict, and not {it}", self.name);
+        error.map_or(Ok(()), |it| Err(wrong(it)))
     }
 
     /// # Errors
@@ -258,6 +262,15 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_is_no_text_is_refused() {
+        for error in ["true", "null", "7", "[a]"] {
+            let yaml = format!("- {{name: n, input: t, expect: {{error: {error}}}}}");
+            let why = list(&yaml).and_then(|it| it.iter().try_for_each(Case::check)).unwrap_err();
+            assert!(why.starts_with("n: expect: error: write a part"), "{why}");
+        }
+    }
+
+    #[test]
     fn what_was_told_becomes_what_is_expected() {
         let told = json!({"verdict": {"block": "why"}, "findings": [], "memory": null, "reason": "why"});
         let told = told.as_object().unwrap();
@@ -265,7 +278,7 @@ mod tests {
             ("- {name: n, input: t}", json!({"verdict": "block", "findings": []})),
             ("- {name: n, input: t, expect: {verdict: allow}}", json!({"verdict": "block"})),
             ("- {name: n, input: t, expect: {verdict: {block: x}, memory: y}}", json!({"verdict": {"block": "why"}, "memory": null})),
-            ("- {name: n, input: t, expect: {error: y}}", json!({"verdict": "block", "findings": []})),
+            ("- {name: n, input: t, expect: {error: words}}", json!({"verdict": "block", "findings": []})),
         ] {
             assert_eq!(json!(expectation(&case(yaml), told)), expected, "{yaml}");
         }
