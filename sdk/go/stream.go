@@ -168,15 +168,15 @@ func (it *reply) see(from int) (seen, error) {
 	if err != nil {
 		return seen{}, err
 	}
-	found, here := seen{report: report}, Place{PlacePart, uint32(len(it.before.Messages)), 0}
+	found := seen{report: report}
 	for _, finding := range report.Findings {
-		if finding.At == here {
+		if finding.At == it.here() {
 			found.reasons = true
 			found.hits = append(found.hits, hit{finding.Start + from, finding.End + from})
 		}
 	}
 	for _, edit := range report.Edits {
-		if edit.At == here {
+		if edit.At == it.here() {
 			edit.Start, edit.End = edit.Start+from, edit.End+from
 			found.edits = append(found.edits, edit)
 			found.hits = append(found.hits, hit{edit.Start, edit.End})
@@ -191,8 +191,18 @@ func (it *reply) scan(from int) (*Report, error) {
 	given := *it.before
 	message := Message{Role: Assistant, Parts: []Part{{Text: string(it.text[from:])}}}
 	given.Messages = append(slices.Clone(it.before.Messages), message)
-	return scan(&given)
+	report, err := scan(&given)
+	if err != nil || report.Block != nil || report.Ask != nil {
+		return report, err
+	}
+	if slices.ContainsFunc(report.Edits, func(edit Edit) bool { return edit.At != it.here() }) {
+		return nil, fmt.Errorf("an edit stands outside of the reply: at egress nothing else may be edited")
+	}
+	return report, nil
 }
+
+// here is where the reply stands.
+func (it *reply) here() Place { return Place{PlacePart, uint32(len(it.before.Messages)), 0} }
 
 // edited is a part of the text with the edits in it.
 func (it *reply) edited(start, end int, edits []Edit) string {

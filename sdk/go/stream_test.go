@@ -31,7 +31,11 @@ func (guard *secrets) Scan(input *Input) (*Report, error) {
 }
 
 func streamed(longest int, pieces []string) (out string, end stepKind, err error) {
-	exported, configured = &secrets{longest}, true
+	return streamedBy(&secrets{longest}, pieces)
+}
+
+func streamedBy(guard Guard, pieces []string) (out string, end stepKind, err error) {
+	exported, configured = guard, true
 	it, err := open(&Input{Stage: Egress})
 	for _, piece := range pieces {
 		next, err := it.push(piece)
@@ -81,6 +85,29 @@ func TestABlockAndAQuestionEndIt(t *testing.T) {
 		out, end, err := streamed(11, strings.Split(text, ""))
 		if err != nil || end != kind || !strings.HasPrefix(text, out) || strings.Contains(out, word) {
 			t.Errorf("%s: %q, %v, %v", word, out, end, err)
+		}
+	}
+}
+
+// elsewhere edits another message than the reply, where the reply ends like this.
+type elsewhere struct{ ends string }
+
+func (guard *elsewhere) Longest() int { return 3 }
+
+func (guard *elsewhere) Scan(input *Input) (*Report, error) {
+	if !strings.HasSuffix(input.Texts()[0].Text, guard.ends) {
+		return &Report{}, nil
+	}
+	return &Report{Edits: []Edit{{Place{PlacePart, 7, 0}, 0, 1, "*"}}}, nil
+}
+
+func TestAnEditOutsideOfTheReplyIsAnError(t *testing.T) {
+	for _, it := range []struct {
+		ends   string
+		pieces []string
+	}{{"", []string{"the answer"}}, {".", []string{"the answer", "."}}, {".", []string{"t."}}} {
+		if out, _, err := streamedBy(&elsewhere{it.ends}, it.pieces); err == nil || !strings.Contains(err.Error(), "outside of the reply") {
+			t.Errorf("%q: %q, %v", it.pieces, out, err)
 		}
 	}
 }

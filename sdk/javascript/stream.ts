@@ -98,10 +98,8 @@ export class Reply {
   private seen(from: number): Seen {
     const { verdict } = this.scan(from);
     const text = this.text.slice(from);
-    const here = (at: Place) => at.tag === "part" && at.val.message === this.before.messages.length && at.val.part === 0;
-    const found = changesOf(text, from, verdict.findings.filter((it) => here(it.at)).map((it) => ({ ...it, text: "" })));
-    const edits = verdict.verdict.tag === "sanitize" ? verdict.verdict.val.filter((it) => here(it.at)) : [];
-    const changes = changesOf(text, from, edits);
+    const found = changesOf(text, from, verdict.findings.filter((it) => this.here(it.at)).map((it) => ({ ...it, text: "" })));
+    const changes = changesOf(text, from, verdict.verdict.tag === "sanitize" ? verdict.verdict.val : []);
     const sorted = [...found, ...changes].sort((a, b) => a.start - b.start || a.end - b.end);
     const hits = sorted.filter((it, n) => n === 0 || it.start !== sorted[n - 1]!.start || it.end !== sorted[n - 1]!.end);
     return { verdict, hits, changes, reasons: found.length > 0 };
@@ -113,7 +111,14 @@ export class Reply {
     // Each scan begins with the state that the reply began with.
     const state = JSON.parse(JSON.stringify(this.before.state)) as Record<string, unknown>;
     const input = new Input({ ...this.before, messages: [...this.before.messages, reply], state });
-    return { verdict: this.ready.scan(input), input };
+    const verdict = this.ready.scan(input);
+    if (verdict.verdict.tag === "sanitize" && !verdict.verdict.val.every((it) => this.here(it.at)))
+      throw "an edit stands outside of the reply: at egress nothing else may be edited";
+    return { verdict, input };
+  }
+
+  private here(at: Place): boolean {
+    return at.tag === "part" && at.val.message === this.before.messages.length && at.val.part === 0;
   }
 
   /** A part of the text with the changes in it. */

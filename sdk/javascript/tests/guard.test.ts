@@ -8,6 +8,7 @@ import { Ready } from "../guard.ts";
 import { allow, block, guard, Input, mask, requireApproval, s, type Finding, type Guard, type Settings } from "../index.ts";
 import { object, type Fields } from "../settings.ts";
 import { Reply } from "../stream.ts";
+import { Verdict } from "../verdict.ts";
 
 const text = (content: string) => Input.of(content).texts()[0]!;
 const spans = (content: string, found: readonly Finding[]) =>
@@ -257,6 +258,19 @@ test("text goes out while the reply is being written, and a hit that is longer t
   assert.deepEqual(reply.push("héllo SECRET-1234 world"), { tag: "emit", val: "héllo " });
   assert.deepEqual(reply.push(", hello"), { tag: "emit", val: "[] w" });
   assert.match(thrown(() => streamed(secrets(3), [..."a SECRET-1234 b"])), /longer than the 3 characters/);
+});
+
+test("an edit outside of the reply is an error", () => {
+  const edit = { at: { tag: "part", val: { message: 7, part: 0 } }, start: 0, end: 1, text: "*" } as const;
+  for (const [ends, pieces] of [
+    ["", ["the answer"]],
+    [".", ["the answer", "."]],
+    [".", ["t."]],
+  ] as const) {
+    const scan = (it: Input) => (it.texts()[0]?.text.endsWith(ends) ? new Verdict({ tag: "sanitize", val: [edit] }) : allow());
+    const elsewhere = new Ready({ name: "elsewhere", stages: ["egress"], streaming: "incremental", longest: 3, scan });
+    assert.match(thrown(() => streamed(elsewhere, pieces)), /outside of the reply/);
+  }
 });
 
 test("a streaming guard has to say how long a hit is, and to be asked at egress", () => {

@@ -127,7 +127,10 @@ class Reply:
         parts = [*before.parts, [(text, False)]] if len(before.parts) == len(before.messages) else []
         # Each scan begins with the state that the reply began with.
         input = dataclasses.replace(before, messages=messages, parts=parts, state=copy.deepcopy(before.state))
-        return self._guard.scan(input), input
+        verdict, at = self._guard.scan(input), Place("part", len(messages) - 1, 0)
+        if verdict.kind == "sanitize" and any(it.at != at for it in verdict.edits):
+            raise Refused("an edit stands outside of the reply: at egress nothing else may be edited")
+        return verdict, input
 
     def _edited(self, start: int, end: int, edits: list[Edit]) -> bytes:
         """A part of the text with the edits in it."""

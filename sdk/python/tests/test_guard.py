@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 import aegis_guard._settings as settings
 from aegis_guard import Input, Verdict, allow, block, guard, mask, require_approval, setting
 from aegis_guard._guard import Guard, Refused, find
-from aegis_guard._input import STAGES, Text
+from aegis_guard._input import STAGES, Place, Text
 from aegis_guard._stream import Reply
+from aegis_guard._verdict import Edit
 
 
 def module(**names) -> types.ModuleType:
@@ -337,6 +338,17 @@ class Streams(unittest.TestCase):
         reply = Reply(self.guard(), Input(stage="egress"))
         self.assertEqual(reply.push("héllo SECRET-1234 world"), ("emit", "héllo "))
         self.assertEqual(reply.push(", hello"), ("emit", "[] w"))
+
+    def test_an_edit_outside_of_the_reply_is_an_error(self):
+        for ends, pieces in (("", ["the answer"]), (".", ["the answer", "."]), (".", ["t."])):
+
+            @guard(name="elsewhere", stages=["egress"], streaming="incremental", longest=3)
+            def elsewhere(input):
+                edits = [Edit(Place("part", 7, 0), 0, 1, "*")]
+                return Verdict("sanitize", edits=edits) if input.messages[-1]["content"].endswith(ends) else allow()
+
+            with self.subTest(pieces), self.assertRaisesRegex(Refused, "outside of the reply"):
+                self.streamed(ready(elsewhere=elsewhere), pieces)
 
     def test_a_hit_that_is_longer_than_said_is_an_error(self):
         with self.assertRaisesRegex(Refused, "longer than the 3 characters"):

@@ -153,7 +153,6 @@ impl Reply {
         let mut report = self.scan(guard, from)?;
         let at = self.place();
         if let Verdict::Sanitize(edits) = &mut report.verdict {
-            edits.retain(|it| it.at == at);
             edits.iter_mut().for_each(|it| (it.start, it.end) = (it.start + from as u32, it.end + from as u32));
         }
         let ours = report.findings.iter().filter(|it| it.at == at);
@@ -175,7 +174,14 @@ impl Reply {
             buffer.push_str(&self.text[from..]);
             *text = buffer;
         }
-        guard.scan(&self.input)
+        let report = guard.scan(&self.input)?;
+        let at = self.place();
+        match &report.verdict {
+            Verdict::Sanitize(edits) if edits.iter().any(|it| it.at != at) => {
+                Err("an edit stands outside of the reply: at egress nothing else may be edited".into())
+            }
+            _ => Ok(report),
+        }
     }
 
     /// Where the reply stands.
@@ -248,7 +254,7 @@ mod tests {
         }
     }
 
-    fn streamed(guard: &Secrets, pieces: &[&str]) -> Result<(String, Step, Report), String> {
+    fn streamed(guard: &impl Streaming, pieces: &[&str]) -> Result<(String, Step, Report), String> {
         let (mut reply, mut out) = (Reply::open(guard, Input::of_messages(Stage::Egress, vec![])), String::new());
         for piece in pieces {
             match reply.push(guard, piece)? {
@@ -303,6 +309,40 @@ mod tests {
         let mut reply = Reply::open(&guard, Input::of_messages(Stage::Egress, vec![]));
         assert_eq!(reply.push(&guard, "hello SECRET-1234 world"), Ok(Step::Emit("hello ".into())));
         assert_eq!(reply.push(&guard, ", hello"), Ok(Step::Emit("[SECRET-] w".into())));
+    }
+
+    /// Edits another message than the reply, where the reply ends like this.
+    struct Elsewhere(&'static str);
+
+    impl Guard for Elsewhere {
+        type Settings = NoSettings;
+        const NAME: &str = "elsewhere";
+        const VERSION: &str = "1.0.0";
+        const DESCRIPTION: &str = "edits what it may not";
+
+        fn new(_: NoSettings) -> Result<Elsewhere, String> {
+            Ok(Elsewhere(""))
+        }
+
+        fn scan(&self, input: &Input) -> Result<Report, String> {
+            let ends = input.texts().any(|it| it.text.ends_with(self.0));
+            let edit = Edit { at: Place::Part(PartPlace { message: 7, part: 0 }), start: 0, end: 1, text: "*".into() };
+            Ok(Report { verdict: if ends { Verdict::Sanitize(vec![edit]) } else { Verdict::Allow }, ..Report::allow() })
+        }
+    }
+
+    impl Streaming for Elsewhere {
+        fn longest(&self) -> usize {
+            3
+        }
+    }
+
+    #[test]
+    fn an_edit_outside_of_the_reply_is_an_error() {
+        for (ends, pieces) in [("", &["the answer"][..]), (".", &["the answer", "."]), (".", &["t."])] {
+            let why = streamed(&Elsewhere(ends), pieces).unwrap_err();
+            assert!(why.contains("outside of the reply"), "{why}");
+        }
     }
 
     #[test]
