@@ -15,7 +15,7 @@ build: setup
 test: setup-tests          ## set up what is missing, run every test
 	cargo build --workspace --locked
 	$(TOOLS) cargo test --workspace --locked --no-fail-fast
-	cd sdk/rust && cargo test --locked --all-features
+	cd sdk/rust && cargo test --locked --workspace --all-features
 	! command -v python3 >/dev/null || (cd sdk/python && python3 -B -m unittest --quiet)
 	! $(TOOLS) command -v esbuild >/dev/null || $(TOOLS) esbuild sdk/javascript/tests/guard.test.ts --bundle --platform=node --format=esm --outfile=target/guard.test.mjs --log-level=warning
 	! $(TOOLS) command -v esbuild >/dev/null || node --test target/guard.test.mjs

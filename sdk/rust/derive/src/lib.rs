@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use std::fmt::Write as _;
 use syn::meta::ParseNestedMeta;
-use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Field, Fields, Lit, LitStr, parse_macro_input};
+use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Field, Fields, Lit, LitStr, Type, parse_macro_input};
 
 /// The JSON Schema of a struct with named fields, or of an enum whose variants have none: what `serde` reads, with the doc comments of fields as their
 /// descriptions. `#[schema(min_items = 1, items(min_length = 1), pattern = "…")]` says more of a field, in JSON Schema's words.
@@ -41,10 +41,11 @@ fn object<'a>(fields: impl Iterator<Item = &'a Field>, container: &Serde) -> Res
         }
         let ident = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
         let name = serde.rename.clone().unwrap_or_else(|| container.renamed(ident.trim_start_matches("r#"), false));
-        let (kind, json_name, own, items) = (&field.ty, json(&name), more.own, more.items);
+        let (kind, json_name) = (&field.ty, json(&name));
         let (has_default, told_default) = (serde.default || container.default, serde.default && !serde.default_by_function);
+        let schema = more.schema(kind);
         members.push(quote! {
-            object.member::<#kind>(#json_name, #own, #items, #has_default, #told_default);
+            object.member::<#kind>(#json_name, #schema, #has_default, #told_default);
         });
     }
     Ok(quote! {
@@ -88,6 +89,15 @@ fn choice(it: &DataEnum, container: &Serde) -> Result<TokenStream, Error> {
     })
 }
 
+/// What `rename_all` may say, as [`Serde::renamed`] does it.
+const RULES: [&str; 8] =
+    ["lowercase", "UPPERCASE", "PascalCase", "camelCase", "snake_case", "SCREAMING_SNAKE_CASE", "kebab-case", "SCREAMING-KEBAB-CASE"];
+
+fn known(rule: String, meta: &ParseNestedMeta<'_>) -> Result<String, Error> {
+    let unknown = || meta.error(format!("{rule:?} is not known here: write one of {}", RULES.join(", ")));
+    if RULES.contains(&&*rule) { Ok(rule) } else { Err(unknown()) }
+}
+
 /// What `serde` is told that a schema has to know.
 #[derive(Default)]
 struct Serde {
@@ -112,9 +122,10 @@ impl Serde {
         let value = if meta.input.peek(syn::Token![=]) { Some(meta.value()?.parse::<LitStr>()?.value()) } else { None };
         match name.as_str() {
             "rename" => self.rename = value,
-            "rename_all" => self.rename_all = value,
+            "rename_all" => self.rename_all = Some(known(value.unwrap_or_default(), meta)?),
             "default" => (self.default, self.default_by_function) = (true, value.is_some()),
             "skip" | "skip_deserializing" => self.skip = true,
+            "alias" => return Err(meta.error("a schema has one name for this, and the host refuses the other: write one name only")),
             "flatten" | "untagged" | "tag" | "content" | "with" | "deserialize_with" | "from" | "try_from" | "transparent" => {
                 return Err(meta.error("what this reads cannot be told from the type: write `impl Schema` by hand"));
             }
@@ -140,6 +151,7 @@ impl Serde {
             Some("lowercase") => name.to_lowercase(),
             Some("UPPERCASE") => name.to_uppercase(),
             Some("SCREAMING_SNAKE_CASE") => words.join("_").to_uppercase(),
+            Some("SCREAMING-KEBAB-CASE") => words.join("-").to_uppercase(),
             Some("PascalCase") => words.iter().map(capital).collect(),
             Some("camelCase") => words.first().cloned().unwrap_or_default() + &words.iter().skip(1).map(capital).collect::<String>(),
             _ => name.to_owned(),
@@ -147,11 +159,18 @@ impl Serde {
     }
 }
 
-/// What is said of a field beside its type, as members of an object in JSON.
+/// What is said of a field beside its type.
 #[derive(Default)]
 struct More {
-    own: String,
-    items: String,
+    own: Members,
+    items: Members,
+}
+
+/// Members of an object in JSON.
+#[derive(Default)]
+struct Members {
+    text: String,
+    names: Vec<String>,
 }
 
 impl More {
@@ -174,14 +193,44 @@ impl More {
         }
         let description = lines.join(" ").trim().to_owned();
         if !description.is_empty() {
-            member(&mut more.own, "description", &json(&description));
+            more.own.add("description", &json(&description));
         }
         Ok(more)
+    }
+
+    /// Of a field of this type, with what is said of it.
+    fn schema(&self, kind: &Type) -> TokenStream {
+        if self.items.text.is_empty() {
+            return self.own.beside(&quote! { <#kind as ::aegis_guard::Schema>::schema() });
+        }
+        let items = self.items.beside(&quote! { it });
+        self.own.beside(&quote! { <#kind as ::aegis_guard::schema::List>::schema_with(&|it: &str| #items) })
+    }
+}
+
+impl Members {
+    fn add(&mut self, name: &str, value: &str) {
+        if !self.text.is_empty() {
+            self.text.push(',');
+        }
+        self.text += &format!("{}:{value}", json(name));
+        self.names.push(name.to_owned());
+    }
+
+    /// A schema and these beside what it has, or in the place of it.
+    fn beside(&self, schema: &TokenStream) -> TokenStream {
+        let mut schema = schema.clone();
+        for name in self.names.iter().filter(|it| ["minimum", "maximum"].contains(&it.as_str())) {
+            let begin = format!(",{}:", json(name));
+            schema = quote! { ::aegis_guard::schema::without(&#schema, #begin) };
+        }
+        let text = &self.text;
+        quote! { ::aegis_guard::schema::with(&#schema, #text) }
     }
 }
 
 /// `min_items = 1`: JSON Schema's own name, in snake case.
-fn keyword(meta: &ParseNestedMeta<'_>, members: &mut String) -> Result<(), Error> {
+fn keyword(meta: &ParseNestedMeta<'_>, members: &mut Members) -> Result<(), Error> {
     let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
     let camel = Serde { rename_all: Some("camelCase".into()), ..Serde::default() }.renamed(&name, false);
     let value = match meta.value()?.parse::<Lit>()? {
@@ -191,17 +240,8 @@ fn keyword(meta: &ParseNestedMeta<'_>, members: &mut String) -> Result<(), Error
         Lit::Bool(it) => it.value.to_string(),
         _ => return Err(meta.error("expected a text, a number, true or false")),
     };
-    member(members, &camel, &value);
+    members.add(&camel, &value);
     Ok(())
-}
-
-fn member(members: &mut String, name: &str, value: &str) {
-    if !members.is_empty() {
-        members.push(',');
-    }
-    members.push_str(&json(name));
-    members.push(':');
-    members.push_str(value);
 }
 
 /// A text as JSON has it.
@@ -215,4 +255,44 @@ fn json(text: &str) -> String {
         }
     }
     out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    #[test]
+    fn what_cannot_be_told_is_an_error_that_says_what_to_write() {
+        let cases: [(DeriveInput, &str); 6] = [
+            (parse_quote! { #[serde(rename_all = "Snake")] struct It { one: u8 } }, "\"Snake\" is not known here: write one of lowercase"),
+            (parse_quote! { #[serde(rename_all = "")] enum It { One } }, "is not known here"),
+            (parse_quote! { struct It { #[serde(default, alias = "other")] one: u8 } }, "write one name only"),
+            (parse_quote! { enum It { #[serde(alias = "other")] One } }, "write one name only"),
+            (parse_quote! { struct It { #[serde(flatten)] one: Other } }, "by hand"),
+            (parse_quote! { struct It(u8); }, "named fields"),
+        ];
+        for (input, expected) in cases {
+            let why = expand(&input).expect_err(expected).to_string();
+            assert!(why.contains(expected), "{why}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_serde_makes_them() {
+        for (rule, field, variant) in [
+            ("lowercase", "how_sure", "howsure"),
+            ("UPPERCASE", "HOW_SURE", "HOWSURE"),
+            ("PascalCase", "HowSure", "HowSure"),
+            ("camelCase", "howSure", "howSure"),
+            ("snake_case", "how_sure", "how_sure"),
+            ("SCREAMING_SNAKE_CASE", "HOW_SURE", "HOW_SURE"),
+            ("kebab-case", "how-sure", "how-sure"),
+            ("SCREAMING-KEBAB-CASE", "HOW-SURE", "HOW-SURE"),
+        ] {
+            assert!(RULES.contains(&rule), "{rule}");
+            let serde = Serde { rename_all: Some(rule.into()), ..Serde::default() };
+            assert_eq!((&*serde.renamed("how_sure", false), &*serde.renamed("HowSure", true)), (field, variant), "{rule}");
+        }
+    }
 }
