@@ -148,32 +148,7 @@ impl Schema for NoSettings {
 #[macro_export]
 macro_rules! export {
     ($guard:ty) => {
-        const _: fn() -> $crate::Manifest = $crate::component::describe::<$guard>;
-
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            ::std::thread_local! {
-                static GUARD: ::std::cell::OnceCell<$guard> = const { ::std::cell::OnceCell::new() };
-            }
-
-            struct Component;
-
-            impl $crate::component::Guest for Component {
-                fn describe() -> $crate::Manifest {
-                    $crate::component::describe::<$guard>()
-                }
-
-                fn configure(settings: ::std::string::String) -> ::std::result::Result<(), ::std::string::String> {
-                    GUARD.with(|guard| $crate::component::configure(guard, &settings))
-                }
-
-                fn scan(input: $crate::Input) -> ::std::result::Result<$crate::Report, ::std::string::String> {
-                    GUARD.with(|guard| $crate::component::scan(guard, &input))
-                }
-            }
-
-    $crate::component::export!(Component with_types_in $crate::component);
-        };
+        $crate::exported!($guard, $crate::component::describe::<$guard>, {});
     };
 }
 
@@ -181,31 +156,11 @@ macro_rules! export {
 #[macro_export]
 macro_rules! export_streaming {
     ($guard:ty) => {
-        const _: fn() -> $crate::Manifest = $crate::component::describe_streaming::<$guard>;
-
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
+        $crate::exported!($guard, $crate::component::describe_streaming::<$guard>, {
             use $crate::component::streaming;
 
             ::std::thread_local! {
-                static GUARD: ::std::cell::OnceCell<$guard> = const { ::std::cell::OnceCell::new() };
                 static REPLY: ::std::cell::RefCell<::std::option::Option<$crate::Reply>> = const { ::std::cell::RefCell::new(None) };
-            }
-
-            struct Component;
-
-            impl $crate::component::Guest for Component {
-                fn describe() -> $crate::Manifest {
-                    $crate::component::describe_streaming::<$guard>()
-                }
-
-                fn configure(settings: ::std::string::String) -> ::std::result::Result<(), ::std::string::String> {
-                    GUARD.with(|guard| $crate::component::configure(guard, &settings))
-                }
-
-                fn scan(input: $crate::Input) -> ::std::result::Result<$crate::Report, ::std::string::String> {
-                    GUARD.with(|guard| $crate::component::scan(guard, &input))
-                }
             }
 
             impl streaming::Guest for Component {
@@ -222,8 +177,43 @@ macro_rules! export_streaming {
                 }
             }
 
-    $crate::component::export!(Component with_types_in $crate::component);
-    $crate::component::streaming::export_streaming!(Component with_types_in $crate::component::streaming);
+            streaming::export_streaming! { Component with_types_in streaming }
+        });
+    };
+}
+
+/// What both of them make. `more` stands beside `Component` and its `GUARD`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! exported {
+    ($guard:ty, $describe:expr, { $($more:tt)* }) => {
+        const _: fn() -> $crate::Manifest = $describe;
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            ::std::thread_local! {
+                static GUARD: ::std::cell::OnceCell<$guard> = const { ::std::cell::OnceCell::new() };
+            }
+
+            struct Component;
+
+            impl $crate::component::Guest for Component {
+                fn describe() -> $crate::Manifest {
+                    $describe()
+                }
+
+                fn configure(settings: ::std::string::String) -> ::std::result::Result<(), ::std::string::String> {
+                    GUARD.with(|guard| $crate::component::configure(guard, &settings))
+                }
+
+                fn scan(input: $crate::Input) -> ::std::result::Result<$crate::Report, ::std::string::String> {
+                    GUARD.with(|guard| $crate::component::scan(guard, &input))
+                }
+            }
+
+            $($more)*
+
+            $crate::component::export! { Component with_types_in $crate::component }
         };
     };
 }
