@@ -7,8 +7,15 @@ import { close } from "./sandbox.ts";
 import { Reply } from "./stream.ts";
 import { Verdict } from "./verdict.ts";
 
-/** What the contract asks for, from what a guard's module exports as default. */
-export const scannerOf = (exported: unknown): contract.Scanner => scanner(new Ready(exported));
+/** What the contract asks for, from what a guard's module exports as default. Its own file does not say that it judges streams. */
+export function scannerOf(exported: unknown): contract.Scanner {
+  const ready = new Ready(exported);
+  if (ready.guard.streaming === "incremental")
+    throw new Error(
+      'to judge replies while they are written, write "incremental" itself, in quotes, in the file of the guard: aegis guard build looks for it there',
+    );
+  return scanner(ready);
+}
 
 /** The same, and what judges replies while they are written. */
 export function scannersOf(exported: unknown): { scanner: contract.Scanner; streamScanner: contract.StreamScanner } {

@@ -43,7 +43,10 @@ pub enum ManifestError {
     #[error("it has {0} notes: 64 are allowed")]
     Notes(usize),
     /// It says `incremental` and does not export `stream-scanner`.
-    #[error("it says that it can judge streams, but does not export `aegis:guard/stream-scanner`")]
+    #[error(
+        "it says that it can judge streams, but does not export `aegis:guard/stream-scanner`: in Python, JavaScript and TypeScript, \
+         write \"incremental\" itself, in quotes, in the file of the guard, where \"aegis guard build\" looks for it"
+    )]
     NoStreamScanner,
     /// The settings schema is none.
     #[error("its settings schema is wrong: {0}")]
@@ -112,6 +115,7 @@ mod tests {
         assert!(matches!(refused(|it| it.name = "x".repeat(65)), ManifestError::Text { length: 65, .. }));
         assert_eq!(refused(|it| it.stages.clear()), ManifestError::NoStage);
         assert_eq!(refused(|it| it.streaming = true), ManifestError::NoStreamScanner);
+        assert!(ManifestError::NoStreamScanner.to_string().contains("write \"incremental\" itself"));
         assert_eq!(refused(|it| it.notes = vec![("a".into(), "b".into()); 65]), ManifestError::Notes(65));
     }
 }

@@ -281,6 +281,7 @@ test("a streaming guard has to say how long a hit is, and to be asked at egress"
     [{ streaming: "window" }, /window/],
   ] as const)
     assert.match(thrown(() => new Ready({ name: "x", streaming: "incremental", scan, ...more })), named);
+  assert.match(thrown(() => scannerOf({ name: "x", streaming: "incremental", longest: 1, scan })), /write "incremental" itself/);
   const { scanner, streamScanner } = scannersOf({ name: "x", streaming: "incremental", longest: 1, scan });
   assert.equal(scanner.describe().streaming, "incremental");
   scanner.configure("{}");

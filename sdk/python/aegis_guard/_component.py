@@ -19,7 +19,7 @@ _STAGES = {it: it.name.lower() for it in wit.Stage}
 
 def scanner_of(module: types.ModuleType) -> type:
     """The class that the contract asks for, from a module with a guard."""
-    return _scanner(_guard.find(module))
+    return _scanner(_guard.find(module).whole())
 
 
 def scanners_of(module: types.ModuleType) -> tuple[type, type]:

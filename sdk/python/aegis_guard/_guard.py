@@ -104,6 +104,15 @@ class Guard:
                     if self.warm_up:
                         raise Refused(f"warm_up at {stage}: {error}") from error
 
+    def whole(self) -> "Guard":
+        """Itself, where it is built as one that judges whole replies only: its own file does not say otherwise."""
+        if self.streaming == "incremental":
+            raise ValueError(
+                f"{self.name}: to judge replies while they are written, write \"incremental\" itself, in quotes, in the file of the guard: "
+                "aegis guard build looks for it there"
+            )
+        return self
+
     def held_back(self) -> int:
         """How many characters of a reply may still become a hit."""
         try:

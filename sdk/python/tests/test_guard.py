@@ -359,6 +359,12 @@ class Streams(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, named):
                 guard(**({"streaming": "incremental"} | more))(lambda input: allow())
 
+    def test_a_streaming_guard_that_is_built_for_whole_replies_says_what_to_write(self):
+        with self.assertRaisesRegex(ValueError, 'secrets: .* write "incremental" itself'):
+            self.guard().whole()
+        it = ready(whole=guard(name="whole")(lambda: allow()))
+        self.assertIs(it.whole(), it)
+
     def test_a_class_says_how_long_a_hit_is_by_a_number_or_by_its_settings(self):
         @dataclass
         class Settings:

@@ -211,7 +211,8 @@ impl Project {
     }
 
     /// Which world of the contract a guard is made for by tools that have to be told: its own file says whether it judges replies while they are
-    /// written. One that does not, and only speaks of it, says so again in its manifest.
+    /// written. One that does not, and only speaks of it, says so again in its manifest. One that does, and says so by a constant or in another file,
+    /// is refused with what to write: by its kit when it is built, and by the host.
     pub(crate) fn world(&self, source: &str) -> &'static str {
         if self.says(source, "\"incremental\"") || self.says(source, "'incremental'") { "streaming-guard" } else { "guard" }
     }
