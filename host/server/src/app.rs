@@ -512,7 +512,15 @@ impl App {
             Ok(Waited::Earlier(earlier)) => return self.again(earlier, until, limit).await,
             Ok(Waited::Stored) | Err(_) => {}
         }
-        match self.store.run_fetch(id).await? {
+        let stored = match &met {
+            // Whoever has waited for the store to come back has waited long enough: that error says that the run may have begun.
+            Err(AppError::Store(StoreError::Away(_))) => match tokio::time::timeout(READY, self.store.run_fetch(id)).await {
+                Ok(Ok(stored)) => stored,
+                Ok(Err(_)) | Err(_) => None,
+            },
+            _ => self.store.run_fetch(id).await?,
+        };
+        match stored {
             Some(run) => Ok(Arc::new(run)),
             None if self.driver.is_stopping() => Err(AppError::Stopping),
             None => Err(met.err().unwrap_or(AppError::Busy)),
