@@ -158,9 +158,9 @@ pub(crate) struct RunList<'a> {
     (status = 422, description = "A parameter that cannot be used", body = ErrorBody),
     (status = 503, description = "The store failed", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<Shared>, Caller(who): Caller, Asked(query): Asked<ListQuery>) -> Result<Response, ApiError> {
-    let given = |it: Option<String>| it.filter(|it| !it.is_empty());
-    let status = given(query.status).map(|it| status(&it)).transpose()?;
-    let filter = RunFilter { status, route: given(query.route), principal: given(query.principal), visible_to: None };
+    let status = query.status.filter(|it| !it.is_empty()).map(|it| status(&it)).transpose()?;
+    let (route, principal) = (name("route", query.route)?, name("principal", query.principal)?);
+    let filter = RunFilter { status, route, principal, visible_to: None };
     let found = app.list(&who, filter, &page(query.limit.as_deref(), query.after.as_deref())?).await?;
     let list = RunList {
         data: found.data.iter().map(RunView::from).collect(),
@@ -168,6 +168,14 @@ pub(super) async fn list(State(app): State<Shared>, Caller(who): Caller, Asked(q
         next: found.next.map(|it| it.to_string()),
     };
     Ok(Json(list).into_response())
+}
+
+/// A name to look for. None has a control character in it, and not every store can be asked for one.
+fn name(param: &str, given: Option<String>) -> Result<Option<String>, ApiError> {
+    match given.filter(|it| !it.is_empty()) {
+        Some(text) if text.contains(char::is_control) => Err(ApiError::request(Some(param.into()), "a name has no control characters")),
+        given => Ok(given),
+    }
 }
 
 fn status(text: &str) -> Result<Status, ApiError> {
