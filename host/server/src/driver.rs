@@ -494,11 +494,11 @@ impl Driver {
                 // Where hosts share the store, another one may die at any time.
                 Ok(ids) if ids.is_empty() => self.store.orphaned().await,
                 Ok(ids) => {
-                    tracing::info!(runs = ids.len(), "taking up runs that an earlier process left behind");
+                    tracing::info!(runs = ids.len(), "taking up runs that no host is at work on");
                     self.recover_these(ids).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "runs of an earlier process could not be taken up; tried again");
+                    tracing::warn!(%error, "runs that no host is at work on could not be taken up; tried again");
                     tokio::time::sleep(RETRY.0).await;
                 }
             }

@@ -267,7 +267,7 @@ impl Desk {
                 }
             }
             Err(Trouble::Store(error)) => {
-                tracing::error!(%error, lost = batch.len(), "the store could not commit");
+                tracing::error!(%error, changes = batch.len(), "the store could not commit: whoever waits for these changes is told so");
                 batch.iter_mut().for_each(|put| put.answer(Err(Refusal::Store(error.clone()))));
             }
             // What this host held belongs to others now. What is new belongs to nobody, and begins at its next seat.

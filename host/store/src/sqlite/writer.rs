@@ -135,7 +135,9 @@ fn serve(mut db: Connection, mut link: Link, waiting: &Receiver<Task>, transacti
         let durable = transact(&mut db, &mut row, &link, &mut jobs, &mut queue).map(|next| link = next);
         match &durable {
             Ok(()) => drop(transactions.fetch_add(1, Ordering::Relaxed)),
-            Err(error) => tracing::error!(%error, lost = jobs.len(), "the store could not commit"),
+            Err(error) => {
+                tracing::error!(%error, changes = jobs.len(), "the store could not commit: whoever waits for these changes is told so");
+            }
         }
         jobs.into_iter().for_each(|job| job.answer(durable.clone()));
     }
