@@ -218,6 +218,22 @@ fn all_agree_on_the_port() {
 }
 
 #[test]
+fn what_the_balancer_says_itself_has_the_shape_of_an_error_and_a_code_that_there_is() {
+    let codes = fs::read_to_string(root().join("docs/codes.md")).expect("a page");
+    let balancer = file("haproxy.cfg");
+    let said = balancer.lines().filter_map(|it| it.trim().strip_prefix("http-error status ")?.strip_suffix('\'')?.split_once(" string '"));
+    let said: Vec<(&str, Value)> = said.map(|(head, body)| (head, serde_json::from_str(body).expect("JSON"))).collect();
+    assert_eq!(said.iter().map(|it| &it.0[..3]).collect::<Vec<_>>(), ["503", "429"]);
+    for (head, body) in said {
+        let error = body["error"].as_object().expect("an error");
+        let names: BTreeSet<&str> = error.keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(["code", "fix", "message", "param", "request_id", "type", "why"]), "{body}");
+        assert!(head.contains("application/json hdr Retry-After "), "{head}");
+        assert!(codes.contains(&format!("## {}: ", error["code"].as_str().expect("a code"))), "{body}");
+    }
+}
+
+#[test]
 fn whatever_stops_a_host_waits_until_it_has_drained() {
     let seconds = |text: &str| -> u64 { text.trim_end_matches('s').parse().unwrap_or_else(|_| panic!("{text} is no number of seconds")) };
     // Beside the drain: answers go out, the seat in the database is left, and the machine is slow.

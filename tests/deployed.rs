@@ -7,7 +7,8 @@ use crate::provider::{double, reply};
 use aegis_postgres::Server;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -117,6 +118,8 @@ async fn wait(url: &str, key: &str, run: &Value) -> (u16, Value) {
 /// `deploy/haproxy.cfg` before real hosts.
 struct Balancer {
     url: String,
+    /// Where it is told what to do.
+    control: String,
     process: Child,
     folder: TempDir,
 }
@@ -125,6 +128,9 @@ impl Balancer {
     async fn start(hosts: &[SocketAddr]) -> Balancer {
         let (folder, port) = (TempDir::new().expect("a temporary folder"), free_port());
         let mut text = file("haproxy.cfg").replacen("bind :8000", &format!("bind 127.0.0.1:{port}"), 1);
+        let control = format!("127.0.0.1:{}", free_port());
+        assert!(text.contains("stats socket ipv4@127.0.0.1:9999 "), "it cannot be told anything where docs/deploy.md says");
+        text = text.replace("127.0.0.1:9999", &control);
         for (n, host) in (1..).zip(hosts) {
             let named = format!(" aegis-{n}:8000");
             assert!(text.contains(&named), "the balancer knows no {named}");
@@ -139,13 +145,23 @@ impl Balancer {
         assert!(checked.status.success() && !said.contains("[WARNING]"), "{said}");
         let log = fs::File::create(folder.path().join("log")).expect("writable");
         let process = haproxy().arg("-db").arg("-f").arg(&config).stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).spawn();
-        let balancer = Balancer { url: format!("http://127.0.0.1:{port}"), process: process.expect("haproxy starts"), folder };
+        let balancer = Balancer { url: format!("http://127.0.0.1:{port}"), control, process: process.expect("haproxy starts"), folder };
         let until = Instant::now() + Duration::from_secs(30);
         while !client().get(format!("{}/readyz", balancer.url)).send().await.is_ok_and(|it| it.status() == 200) {
             assert!(Instant::now() < until, "the balancer is not ready: {}", balancer.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         balancer
+    }
+
+    /// What `nc` does in docs/deploy.md.
+    fn tell(&self, command: &str) {
+        let mut control = TcpStream::connect(&self.control).expect("the balancer listens");
+        control.write_all(format!("{command}\n").as_bytes()).expect("it reads");
+        control.shutdown(Shutdown::Write).expect("it is open");
+        let mut said = String::new();
+        control.read_to_string(&mut said).expect("it answers");
+        assert_eq!(said.trim(), "", "{command}");
     }
 
     fn log(&self) -> String {
@@ -198,6 +214,25 @@ async fn nobody_sees_that_a_host_is_killed_or_stopped_who_names_requests() {
     let check = deployed.hosts[2].aegis("", &["db", "check"]);
     let said = String::from_utf8_lossy(&check.stdout);
     assert!(said.contains(&format!("{answered} runs")) && said.contains("0 faults"), "{answered} were answered: {check:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_that_a_host_is_stopped_that_was_taken_out_before() {
+    let mut deployed = Deployed::start().await;
+    let alice = deployed.hosts[0].key("alice", &[]);
+    deployed.balancer.tell("set server hosts/aegis-1 state drain");
+    deployed.hosts[0].terminate();
+    for _ in 0..30 {
+        let (status, run) = submit(&deployed.balancer.url, &alice, "How is the weather?", None).await;
+        assert_eq!((status, &run["status"]), (200, &json!("completed")), "{run}\n{}", deployed.balancer.log());
+    }
+    let log = deployed.balancer.log();
+    let asked = |host: &str| log.lines().filter(|it| it.contains("POST /v1/runs") && it.contains(&format!(" hosts/{host} "))).count();
+    assert_eq!((asked("aegis-1"), asked("aegis-2") + asked("aegis-3")), (0, 30), "{log}");
+    // All of them: what it says itself is in Aegis's shape.
+    deployed.hosts.iter_mut().for_each(Host::kill);
+    let (status, body) = submit(&deployed.balancer.url, &alice, "How is the weather?", None).await;
+    assert_eq!((status, &body["error"]["code"]), (503, &json!("AEG-SRV-002")), "{body}");
 }
 
 /// Of all requests that were made, by now; every one was answered as if nothing had happened.
