@@ -27,7 +27,12 @@ pub(crate) fn name(approver: &Approver) -> String {
     }
 }
 
-/// The run of a checkpoint.
+/// The run of a checkpoint, which has to be the one whose row it stands in.
 pub(crate) fn decode(id: RunId, checkpoint: &[u8]) -> Result<Run, StoreError> {
-    Run::decode(checkpoint).map_err(|error| StoreError::unreadable(id, error))
+    let run = Run::decode(checkpoint).map_err(|error| StoreError::unreadable(id, error))?;
+    if run.id() == id {
+        Ok(run)
+    } else {
+        Err(StoreError::Damaged(format!("run {id} cannot be read: in its place stands run {}", run.id())))
+    }
 }

@@ -641,6 +641,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_checkpoint_in_the_row_of_another_run_is_no_run() {
+        let folder = folder();
+        let store = host(&folder).expect("a database");
+        for n in 1..=2 {
+            store.run_create(plain(n).commit()).await.expect("a new run");
+        }
+        meddle(&folder, "UPDATE run SET checkpoint = (SELECT checkpoint FROM run WHERE seq = 2) WHERE seq = 1");
+        let (one, other) = (plain(1).id(), plain(2).id());
+        let damaged = StoreError::Damaged(format!("run {one} cannot be read: in its place stands run {other}"));
+        assert_eq!(store.run_fetch(one).await, Err(damaged.clone()));
+        assert_eq!(store.check().await.expect("a report").faults, [damaged.to_string()]);
+    }
+
+    #[tokio::test]
     async fn a_run_that_cannot_be_read_hides_no_other_and_is_named() {
         let folder = folder();
         let store = host(&folder).expect("a database");

@@ -18,10 +18,10 @@ impl Blobs for Postgres {
         let digest = Digest::of(bytes);
         let key = digest.0.as_slice();
         let again = "UPDATE aegis.blob SET kept = kept + 1 WHERE digest = $1 RETURNING 1";
-        if self.pool.rows(again, &[(&key, Type::BYTEA)]).await?.is_empty() {
+        if self.pool.rows_locking(again, &[(&key, Type::BYTEA)]).await?.is_empty() {
             let new =
                 "INSERT INTO aegis.blob AS blob(digest, bytes) VALUES($1, $2) ON CONFLICT (digest) DO UPDATE SET kept = blob.kept + 1";
-            self.pool.rows(new, &[(&key, Type::BYTEA), (&bytes, Type::BYTEA)]).await?;
+            self.pool.rows_locking(new, &[(&key, Type::BYTEA), (&bytes, Type::BYTEA)]).await?;
         }
         Ok(digest)
     }

@@ -35,6 +35,10 @@ const HEAD_START: Duration = Duration::from_millis(500);
 const LAST_CALL: Duration = Duration::from_secs(2);
 /// A database that is away for longer is said to be so to those who wait: a standby takes over within this.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a lock is waited for that somebody else holds, which only another program does for longer than a moment: by who writes one row by one
+/// statement, and by who holds a seat meanwhile.
+pub(super) const LOCK: Duration = Duration::from_secs(3);
+pub(super) const LOCK_AT_SEAT: Duration = Duration::from_secs(1);
 /// Between two attempts: first, and at most.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Connections for reading. With the writer's, the heart's and the listener's a host has three more.
@@ -178,6 +182,26 @@ pub(super) async fn within_time<T>(time: Duration, work: impl Future<Output = Re
     }
 }
 
+/// The begin of a transaction that waits no longer than `lock` for what somebody else holds. A host that falls silent in the middle lets go of its rows,
+/// and what nobody waits for any more ends, rather than to go on holding them. Only within a transaction are settings safe from a pooler.
+pub(super) fn begin(lock: Duration) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '2s'; \
+        SET LOCAL client_connection_check_interval = '2s'",
+        lock.as_millis()
+    )
+}
+
+/// The rows of a statement that waits for no lock for longer than `lock`, in a transaction of its own. All of it is sent at once.
+pub(super) async fn bounded(db: &Client, lock: Duration, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let begin = begin(lock);
+    // Where it fails this ends the transaction all the same.
+    let (begun, rows, ended) = futures::join!(db.batch_execute(&begin), db.query_typed(sql, params), db.batch_execute("END"));
+    begun?;
+    let rows = rows?;
+    ended.map(|()| rows)
+}
+
 /// Connections for whoever reads, or writes one row by one statement.
 pub(super) struct Pool {
     connector: Connector,
@@ -216,9 +240,22 @@ impl Pool {
 
     /// The rows of a statement that may be carried out twice: where the connection breaks, it is sent again.
     pub(super) async fn rows(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.patiently(sql, params, false).await
+    }
+
+    /// The same for one that locks rows.
+    pub(super) async fn rows_locking(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.patiently(sql, params, true).await
+    }
+
+    async fn patiently(&self, sql: &str, params: &[Param<'_>], locks: bool) -> Result<Vec<Row>, StoreError> {
         let (until, mut pause) = (Instant::now() + PATIENCE, PAUSE.0);
         loop {
-            match self.rows_once(sql, params).await {
+            let asked = match locks {
+                true => self.rows_once(sql, params).await,
+                false => self.once(async |db| db.query_typed(sql, params).await).await,
+            };
+            match asked {
                 Err(StoreError::Away(_)) if Instant::now() < until => {}
                 end => return end,
             }
@@ -227,9 +264,9 @@ impl Pool {
         }
     }
 
-    /// The same for one that may not. Where the connection breaks, nobody knows whether it was.
+    /// The same for one that may not be carried out twice. Where the connection breaks, nobody knows whether it was.
     pub(super) async fn rows_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        self.once(async |db| db.query_typed(sql, params).await).await
+        self.once(async |db| bounded(db, LOCK, sql, params).await).await
     }
 
     /// The same for what is said only once there is a connection.

@@ -37,7 +37,7 @@ impl Keys for Postgres {
     }
 
     async fn session_create(&self, session: &Session, now: Time) -> Result<(), CommitError> {
-        self.pool.rows("DELETE FROM aegis.session WHERE expires_at <= $1", &[(&milliseconds(now), Type::INT8)]).await?;
+        self.pool.rows_locking("DELETE FROM aegis.session WHERE expires_at <= $1", &[(&milliseconds(now), Type::INT8)]).await?;
         // The key's row is held, so that it is not revoked at the same moment.
         let sql = "WITH valid AS (SELECT id FROM aegis.key WHERE id = $2 AND revoked_at IS NULL FOR SHARE)
             INSERT INTO aegis.session(hash, key, token, expires_at) SELECT $1, id, $3, $4 FROM valid ON CONFLICT DO NOTHING RETURNING 1";
@@ -58,7 +58,7 @@ impl Keys for Postgres {
     }
 
     async fn session_delete(&self, hash: Digest) -> Result<(), StoreError> {
-        self.pool.rows("DELETE FROM aegis.session WHERE hash = $1", &[(&hash.0.as_slice(), Type::BYTEA)]).await.map(drop)
+        self.pool.rows_locking("DELETE FROM aegis.session WHERE hash = $1", &[(&hash.0.as_slice(), Type::BYTEA)]).await.map(drop)
     }
 }
 

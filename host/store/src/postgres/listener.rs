@@ -82,7 +82,7 @@ impl Moves {
         let mut messages = std::pin::pin!(messages(connection));
         let asked = async {
             within(client.batch_execute(&format!("LISTEN {CHANNEL}"))).await?;
-            pool.rows(&format!("SELECT pg_notify('{CHANNEL}', '')"), &[]).await
+            pool.rows(&format!("SELECT pg_notify('{CHANNEL}'::text, ''::text)"), &[]).await
         };
         let mut asked = std::pin::pin!(asked.fuse());
         let (begun, mut hearing) = (Instant::now(), false);
@@ -121,7 +121,7 @@ fn messages(mut connection: Line) -> impl futures::Stream<Item = Result<AsyncMes
 /// Tells the others that these have moved: of what is lost here they learn a moment later by themselves.
 pub(super) async fn tell(db: &Client, runs: &[String]) {
     if !runs.is_empty() {
-        let sql = format!("SELECT pg_notify('{CHANNEL}', run) FROM unnest($1::text[]) AS run");
+        let sql = format!("SELECT pg_notify('{CHANNEL}'::text, run) FROM pg_catalog.unnest($1::text[]) AS run");
         drop(within(db.execute_typed(&sql, &[(&runs, tokio_postgres::types::Type::TEXT_ARRAY)])).await);
     }
 }

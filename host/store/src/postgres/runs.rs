@@ -1,6 +1,6 @@
 //! Runs, the questions they ask and the ledger, in SQL.
 
-use super::connect::{ANSWER, Param};
+use super::connect::{ANSWER, LOCK, Param, bounded};
 use super::writer::Refusal;
 use super::{Host, Postgres, run_id, uuid};
 use crate::columns::{decode, milliseconds, name, rows};
@@ -29,7 +29,7 @@ impl Runs for Postgres {
     async fn run_fetch(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         let mut rows = self.pool.rows("SELECT checkpoint FROM aegis.run WHERE id = $1", &[(&uuid(id), Type::UUID)]).await?;
         if rows.is_empty() && self.host.is_some() {
-            rows = self.pool.rows(FETCH_FOR_SURE, &[(&uuid(id), Type::UUID), (&self.seat()?.stream, Type::TEXT)]).await?;
+            rows = self.pool.rows_locking(FETCH_FOR_SURE, &[(&uuid(id), Type::UUID), (&self.seat()?.stream, Type::TEXT)]).await?;
         }
         let stored: Option<&[u8]> = rows.first().and_then(|row| row.get(0));
         stored.map(|it| decode(id, it)).transpose()
@@ -63,7 +63,8 @@ impl Runs for Postgres {
         let mut claimed = self.doubtful(host, mine).await?;
         let claim = self.pool.once(async |db| {
             let until = host.membership.time_in(ANSWER / 2);
-            db.query_typed(CLAIM, &[(&mine, Type::INT8), (&rows(limit), Type::INT8), (&until, Type::INT8)]).await
+            let params: &[Param<'_>] = &[(&mine, Type::INT8), (&rows(limit), Type::INT8), (&until, Type::INT8)];
+            bounded(db, LOCK, CLAIM, params).await
         });
         let claim = claim.await;
         host.claim_in_doubt.fetch_or(matches!(claim, Err(StoreError::Away(_))), Ordering::Relaxed);
@@ -74,7 +75,7 @@ impl Runs for Postgres {
             Err(_) => {}
         }
         if claimed.is_empty() {
-            self.pool.rows(FORGET_DEAD, &[]).await?;
+            self.pool.rows_locking(FORGET_DEAD, &[]).await?;
         }
         Ok(claimed)
     }
@@ -114,7 +115,7 @@ const FETCH_FOR_SURE: &str = "
 /// when nobody waits for its answer any more (its machine stood still) finds nothing: nobody would learn of what it found.
 const CLAIM: &str = "
     WITH me AS (
-        SELECT id FROM aegis.host WHERE id = $1 AND extract(epoch FROM clock_timestamp()) * 1000 < $3 FOR KEY SHARE
+        SELECT id FROM aegis.host WHERE id = $1 AND extract(epoch FROM clock_timestamp()) * 1000::numeric < $3::numeric FOR KEY SHARE
     ), orphan AS (
         SELECT run.id FROM aegis.dead JOIN aegis.run ON run.host = dead.host
         WHERE run.status IN ('pending', 'running') AND EXISTS (SELECT FROM me) ORDER BY run.id LIMIT $2 FOR NO KEY UPDATE OF run SKIP LOCKED
@@ -152,7 +153,7 @@ impl Postgres {
             return Ok(vec![]);
         }
         // What had no answer may still go on (a commit waits for its standby). Until its end it holds this row, and what it has written is seen after that.
-        self.pool.rows("SELECT FROM aegis.host WHERE id = $1 FOR UPDATE", &[(&mine, Type::INT8)]).await?;
+        self.pool.rows_locking("SELECT FROM aegis.host WHERE id = $1 FOR UPDATE", &[(&mine, Type::INT8)]).await?;
         if claim_in_doubt {
             let found = self.pool.rows(&format!("SELECT id {open}"), &[(&mine, Type::INT8)]).await?;
             host.claim_in_doubt.store(false, Ordering::Relaxed);
@@ -221,7 +222,7 @@ impl Query {
         let names: Vec<String> = who.names().map(|it| name(&it)).collect();
         let names = self.bind(names, Type::TEXT_ARRAY);
         format!(
-            "status = 'paused' AND lists = (SELECT count(DISTINCT list) FROM aegis.approver WHERE approver.run = run.id AND approver.name = ANY({names}))"
+            "status = 'paused' AND lists = (SELECT pg_catalog.count(DISTINCT list) FROM aegis.approver WHERE approver.run = run.id AND approver.name = ANY({names}))"
         )
     }
 

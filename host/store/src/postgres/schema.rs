@@ -113,7 +113,7 @@ pub(super) async fn bring_up(db: &Client) -> Result<(), StoreError> {
     if look(db).await? >= NEWEST {
         return Ok(());
     }
-    within(db.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock({LOCK})"))).await?;
+    within(db.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock({LOCK}::bigint)"))).await?;
     let end = match climb(db).await {
         Ok(()) => "COMMIT",
         Err(error) => {
@@ -154,7 +154,7 @@ async fn climb(db: &Client) -> Result<(), StoreError> {
 pub(super) async fn look(db: &Client) -> Result<u32, StoreError> {
     // By the tables and not by `to_regclass`, which remembers that there was none.
     let sql = "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = 'aegis' AND relname = 'version'),
-        current_setting('server_version_num')::int";
+        current_setting('server_version_num'::text)::int";
     let there = within(db.query_typed(sql, &[])).await?;
     let server: i32 = there[0].get(1);
     if server < 150_000 {

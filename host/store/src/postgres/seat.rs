@@ -5,7 +5,7 @@
 //! host has taken the number out, nothing more is written by whoever had it, however late it wakes up. It then takes a seat like a new one.
 
 use super::Lost;
-use super::connect::{Connector, PAUSE, Pool, Session, within, within_time};
+use super::connect::{Connector, LOCK_AT_SEAT, PAUSE, Pool, Session, bounded, within_time};
 use crate::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +17,9 @@ use tokio_postgres::types::Type;
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// A sign of life that is not answered for so long is given elsewhere: it has to be, before the lease ends.
 const ANSWERED: Duration = Duration::from_secs(2);
+/// And waits no longer for its row, which a commit holds no longer than [`LOCK_AT_SEAT`].
+const HELD: Duration = Duration::from_millis(1500);
+const _: () = assert!(LOCK_AT_SEAT.as_millis() < HELD.as_millis() && HELD.as_millis() < ANSWERED.as_millis());
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_millis(500);
 /// Whose last sign of life was answered longer ago is out of touch.
@@ -50,7 +53,7 @@ impl Membership {
     pub(super) async fn join(pool: &Pool, name: String) -> Result<Membership, StoreError> {
         let seat = take_seat(pool, &name).await?;
         let before = machine_time();
-        let read = pool.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", &[]).await?;
+        let read = pool.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000::numeric)::bigint", &[]).await?;
         let offset = ahead(before, read[0].get(0));
         Ok(Membership {
             seat: Mutex::new(seat),
@@ -105,7 +108,7 @@ impl Membership {
         // One that is being taken at this moment is given back, too.
         let _alone = self.joining.lock().await;
         self.left.store(true, Ordering::Relaxed);
-        pool.rows(LEAVE, &[(&self.seat().id, Type::INT8)]).await.map(drop)
+        pool.rows_locking(LEAVE, &[(&self.seat().id, Type::INT8)]).await.map(drop)
     }
 
     /// Says that it is alive, for ever, and takes the seats of those that do not.
@@ -118,6 +121,11 @@ impl Membership {
                     pause = PAUSE.0;
                     lost.found("heartbeat");
                     tokio::time::sleep(BEAT).await;
+                }
+                // Somebody holds its row. It stays in line for it, so that it has it before others may take it for dead.
+                Err(error @ StoreError::Busy) => {
+                    lost.missed("heartbeat", &error);
+                    tokio::time::sleep(PAUSE.0).await;
                 }
                 Err(error) => {
                     lost.missed("heartbeat", &error);
@@ -142,9 +150,9 @@ impl Membership {
         };
         let (seat, before) = (self.seat(), machine_time());
         let beat = "UPDATE aegis.host SET lease = clock_timestamp() + make_interval(secs => $2) WHERE id = $1
-            RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+            RETURNING (extract(epoch FROM clock_timestamp()) * 1000::numeric)::bigint";
         let params = [(&seat.id as _, Type::INT8), (&LEASE.as_secs_f64() as _, Type::FLOAT8)];
-        let alive = within_time(ANSWERED, db.query_typed(beat, &params)).await?;
+        let alive = within_time(ANSWERED, bounded(db, HELD, beat, &params)).await?;
         match alive.first() {
             Some(row) => {
                 self.offset.store(ahead(before, row.get(0)), Ordering::Relaxed);
@@ -156,7 +164,8 @@ impl Membership {
     }
 
     async fn bury(&self, db: &Session) -> Result<(), StoreError> {
-        let buried = within(db.query_typed(BURY, &[])).await?;
+        // The next sign of life waits for this.
+        let buried = within_time(ANSWERED / 2, bounded(db, ANSWERED / 4, BURY, &[])).await?;
         for row in &buried {
             tracing::warn!(host = row.get::<_, i64>(0), name = row.get::<_, String>(1), "a host is silent: its runs are taken over");
         }
@@ -189,11 +198,12 @@ impl Touch {
     }
 }
 
-/// Takes those for dead whose lease has ended. It waits for a commit of theirs that is under way: that one is the last.
+/// Takes those for dead whose lease has ended. Those whose row somebody holds are looked at again the next time: they may be in the middle of a commit, which
+/// then is the last.
 const BURY: &str = "
     WITH late AS (
         SELECT stream, id, name FROM aegis.host
-        WHERE id IS NOT NULL AND lease < clock_timestamp() ORDER BY stream FOR UPDATE
+        WHERE id IS NOT NULL AND lease < clock_timestamp() ORDER BY stream FOR UPDATE SKIP LOCKED
     ), noted AS (
         INSERT INTO aegis.dead SELECT id FROM late ON CONFLICT DO NOTHING
     )
@@ -207,15 +217,15 @@ const LEAVE: &str = "
 async fn take_seat(pool: &Pool, name: &str) -> Result<Seat, StoreError> {
     let free = "
         WITH free AS (SELECT stream FROM aegis.host WHERE id IS NULL ORDER BY stream FOR UPDATE SKIP LOCKED LIMIT 1)
-        UPDATE aegis.host SET id = nextval('aegis.hosts'), name = $1, lease = clock_timestamp() + make_interval(secs => $2)
+        UPDATE aegis.host SET id = nextval('aegis.hosts'::regclass), name = $1, lease = clock_timestamp() + make_interval(secs => $2)
         FROM free WHERE host.stream = free.stream RETURNING host.stream, host.id";
     let new = "INSERT INTO aegis.host(stream, id, name, lease)
-        VALUES(replace(gen_random_uuid()::text, '-', ''), nextval('aegis.hosts'), $1, clock_timestamp() + make_interval(secs => $2))
+        VALUES(replace(gen_random_uuid()::text, '-'::text, ''::text), nextval('aegis.hosts'::regclass), $1, clock_timestamp() + make_interval(secs => $2))
         RETURNING stream, id";
     let params = [(&name as _, Type::TEXT), (&LEASE.as_secs_f64() as _, Type::FLOAT8)];
-    let mut rows = pool.rows(free, &params).await?;
+    let mut rows = pool.rows_locking(free, &params).await?;
     if rows.is_empty() {
-        rows = pool.rows(new, &params).await?;
+        rows = pool.rows_locking(new, &params).await?;
     }
     Ok(Seat { stream: rows[0].get(0), id: rows[0].get(1) })
 }

@@ -707,3 +707,178 @@ async fn that_there_is_no_run_is_said_by_a_database_that_takes_writes_alone() {
     settle("ALTER SYSTEM RESET synchronous_standby_names");
     assert_eq!(host.run_fetch(plain(2).id()).await, Ok(None));
 }
+
+/// What the hosts of this database have as connections, abandoned ones among them.
+fn connections(database: &Database) -> u32 {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'aegis'";
+    database.sql(count).parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_another_program_holds_holds_up_nothing_else() {
+    let database = Database::new();
+    let (host, other) = (Arc::new(database.host().await), database.host().await);
+    let (mut held, mut foreign) = (plain(1), plain(2));
+    host.run_create(held.commit()).await.expect("a new run");
+    other.run_create(foreign.commit()).await.expect("a new run");
+    let (id, seats) = (held.id(), (host.seat().expect("a seat"), other.seat().expect("a seat")));
+    let lock = format!(
+        "BEGIN; SELECT 1 FROM aegis.run WHERE id = '{}' FOR UPDATE; SELECT 1 FROM aegis.host WHERE id = {} FOR UPDATE; SELECT pg_sleep(15); COMMIT",
+        uuid(id),
+        seats.1.id
+    );
+    let holder = tokio::task::spawn_blocking({
+        let (server, url) = (database.server, database.url.clone());
+        move || server.sql(&url, &lock)
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let wanted = tokio::spawn({
+        let (host, commit) = (host.clone(), answered(&mut held));
+        async move {
+            let mut refused = 0;
+            loop {
+                match host.run_commit(commit.clone()).await {
+                    Ok(()) => return refused,
+                    Err(error) => assert_eq!(error, CommitError::Store(StoreError::Busy), "nobody was faster"),
+                }
+                refused += 1;
+            }
+        }
+    });
+    let (mut n, mut longest, mut most) = (10, Duration::ZERO, 0);
+    while !holder.is_finished() {
+        let begun = Instant::now();
+        let mut run = plain(n);
+        host.run_create(run.commit()).await.expect("a new run");
+        host.run_commit(answered(&mut run)).await.expect("nobody holds it");
+        longest = longest.max(begun.elapsed());
+        most = most.max(connections(&database));
+        assert_eq!(other.run_fetch(plain(999).id()).await.err().filter(|it| *it != StoreError::Busy), None);
+        n += 1;
+    }
+    holder.await.expect("no panic");
+    assert!(wanted.await.expect("no panic") > 0, "it was held for longer than anybody waits");
+    assert!(longest < Duration::from_secs(5) && most <= 22, "{longest:?}, {most} connections of two hosts");
+    other.run_commit(answered(&mut foreign)).await.expect("its seat is free again");
+    assert_eq!((host.seat(), other.seat()), (Ok(seats.0), Ok(seats.1)), "both live");
+    assert_eq!(database.sql("SELECT count(*) FROM aegis.dead"), "0");
+    fail_if(&host.check().await.expect("a report").faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_commits_that_come_at_once_those_wait_in_vain_alone_whose_rows_are_held() {
+    let database = Database::new();
+    let host = Arc::new(database.host().await);
+    let mut runs: Vec<Run> = (1..=40).map(plain).collect();
+    for run in &mut runs {
+        host.run_create(run.commit()).await.expect("a new run");
+    }
+    let key =
+        aegis_core::RequestKey { principal: "ada".into(), key: Digest([1; 32]), body: Digest([2; 32]), at: Time(1), expires_at: Time(2) };
+    let mut asked = plain(50);
+    host.run_create(Commit { request: Some(key.clone()), ..asked.commit() }).await.expect("a new run");
+    let lock = format!(
+        "BEGIN; SELECT 1 FROM aegis.run WHERE id IN ('{}', '{}') FOR UPDATE; SELECT 1 FROM aegis.request FOR UPDATE; SELECT pg_sleep(7); COMMIT",
+        uuid(runs[3].id()),
+        uuid(runs[30].id())
+    );
+    let holder = tokio::task::spawn_blocking({
+        let (server, url) = (database.server, database.url.clone());
+        move || server.sql(&url, &lock)
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut commits: Vec<Commit> = runs.iter_mut().map(answered).collect();
+    let mut again = plain(51);
+    commits.push(Commit { request: Some(aegis_core::RequestKey { at: Time(3), expires_at: Time(4), ..key }), ..again.commit() });
+    let begun = Instant::now();
+    let ends = join_all(commits.into_iter().map(|commit| async {
+        if commit.checkpoint.version == 1 { host.run_create(commit).await } else { host.run_commit(commit).await }
+    }));
+    let ends = ends.await;
+    assert!(begun.elapsed() < Duration::from_secs(5) && !holder.is_finished(), "{:?}", begun.elapsed());
+    for (n, end) in ends.into_iter().enumerate() {
+        let expected = if [3, 30, 40].contains(&n) { Err(CommitError::Store(StoreError::Busy)) } else { Ok(()) };
+        assert_eq!(end, expected, "{n}");
+    }
+    holder.await.expect("no panic");
+    fail_if(&host.check().await.expect("a report").faults);
+}
+
+/// Whoever may make something in the schema `public` makes what fits our statements better than what they mean.
+const HOSTILE: &str = "
+    CREATE TABLE public.caught(what text);
+    CREATE FUNCTION public.times(numeric, integer) RETURNS numeric LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('numeric * integer'); RETURN $1 OPERATOR(pg_catalog.*) $2::numeric; END $$;
+    CREATE OPERATOR public.* (LEFTARG = numeric, RIGHTARG = integer, FUNCTION = public.times);
+    CREATE FUNCTION public.times(numeric, bigint) RETURNS numeric LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('numeric * bigint'); RETURN $1 OPERATOR(pg_catalog.*) $2::numeric; END $$;
+    CREATE OPERATOR public.* (LEFTARG = numeric, RIGHTARG = bigint, FUNCTION = public.times);
+    CREATE FUNCTION public.less(numeric, bigint) RETURNS boolean LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('numeric < bigint'); RETURN true; END $$;
+    CREATE OPERATOR public.< (LEFTARG = numeric, RIGHTARG = bigint, FUNCTION = public.less);
+    CREATE FUNCTION public.less(bigint, numeric) RETURNS boolean LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('bigint < numeric'); RETURN true; END $$;
+    CREATE OPERATOR public.< (LEFTARG = bigint, RIGHTARG = numeric, FUNCTION = public.less);
+    CREATE OPERATOR public.<= (LEFTARG = bigint, RIGHTARG = numeric, FUNCTION = public.less);
+    CREATE FUNCTION public.nextval(text) RETURNS bigint LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('nextval'); RETURN pg_catalog.nextval($1::regclass); END $$;
+    CREATE FUNCTION public.pg_advisory_xact_lock(integer) RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('pg_advisory_xact_lock'); END $$;
+    CREATE FUNCTION public.unnest(text[]) RETURNS SETOF text LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('unnest'); RETURN; END $$;
+    CREATE FUNCTION public.one_more(bigint, bigint) RETURNS bigint LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.caught VALUES('count'); RETURN $1 + 1; END $$;
+    CREATE AGGREGATE public.count(bigint) (SFUNC = public.one_more, STYPE = bigint, INITCOND = '0');
+    CREATE FUNCTION public.last_of(bytea, bytea) RETURNS bytea LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'lag was called'; END $$;
+    CREATE AGGREGATE public.lag(bytea) (SFUNC = public.last_of, STYPE = bytea);
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_the_schema_public_is_never_called() {
+    let database = Database::new();
+    database.sql(HOSTILE);
+    let (host, dying) = (database.host().await, database.host().await);
+    let mut run = plain(1);
+    dying.run_create(run.commit()).await.expect("a new run");
+    dying.leave().await.expect("it may");
+    assert_eq!(host.run_claim(9).await, Ok(vec![run.id()]));
+    host.run_commit(answered(&mut run)).await.expect("nobody was faster");
+    host.run_fetch(plain(9).id()).await.expect("an answer");
+    database
+        .sql("UPDATE aegis.run SET status = 'paused', lists = 1; INSERT INTO aegis.approver SELECT id, 0, 'principal ada' FROM aegis.run");
+    let page = crate::Page { limit: 9, after: None };
+    let ada = Principal { id: "ada".into(), ..Principal::anonymous() };
+    let asked = host.approval_list(&crate::ApprovalFilter { decidable_by: ada }, &page).await.expect("a list");
+    assert_eq!(asked.data.len(), 1);
+    listener::tell(&host.pool.lend().await.expect("a connection"), &[run.id().to_string()]).await;
+    host.held("ada").await.expect("counts");
+    for doomed in [
+        Doomed::Content { ended_before: Time(i64::MAX as u64) },
+        Doomed::Runs { ended_before: Time(i64::MAX as u64) },
+        Doomed::Lines { written_before: Time(i64::MAX as u64) },
+    ] {
+        host.remove(&doomed, Time(9), 9).await.expect("it is removed, if there is any");
+    }
+    fail_if(&host.check().await.expect("a report").faults);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(database.sql("SELECT string_agg(DISTINCT what, ', ') FROM public.caught"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_in_the_row_of_another_run_is_no_run() {
+    let database = Database::new();
+    let host = database.host().await;
+    for n in 1..=2 {
+        host.run_create(plain(n).commit()).await.expect("a new run");
+    }
+    let (one, other) = (plain(1).id(), plain(2).id());
+    database.sql(&format!(
+        "UPDATE aegis.run SET checkpoint = (SELECT checkpoint FROM aegis.run WHERE id = '{}') WHERE id = '{}'",
+        uuid(other),
+        uuid(one)
+    ));
+    let damaged = StoreError::Damaged(format!("run {one} cannot be read: in its place stands run {other}"));
+    assert_eq!(host.run_fetch(one).await, Err(damaged.clone()));
+    assert_eq!(host.check().await.expect("a report").faults, [damaged.to_string()]);
+}

@@ -96,7 +96,7 @@ async fn check_all(db: &Client) -> Result<CheckReport, StoreError> {
 async fn check_ledger(db: &Client, report: &mut CheckReport) -> Result<Option<Removals>, StoreError> {
     let (mut verifier, mut ends, mut sound) = (Verifier::default(), BTreeMap::new(), true);
     let lines = "SELECT ledger.stream, ledger.n, entry, ledger.hash,
-            coalesce(lag(ledger.hash) OVER (PARTITION BY ledger.stream ORDER BY ledger.n), host.pruned_hash)
+            coalesce(pg_catalog.lag(ledger.hash) OVER (PARTITION BY ledger.stream ORDER BY ledger.n), host.pruned_hash)
         FROM aegis.ledger JOIN aegis.host USING(stream) ORDER BY ledger.stream, ledger.n";
     let follow = |row: Row| {
         let line = runs::line(&row)?;

@@ -1,11 +1,11 @@
 //! The one task that commits. It takes whatever is waiting and commits it as one transaction of two round trips: the first takes the runs that are as they
 //! should be and says which, the second seals what happened to them. Waiting for the database is the batching, and nobody is answered before it has said that
-//! it has it. Whoever was faster elsewhere, or what cannot be written, fails alone.
+//! it has it. Whoever was faster elsewhere, what cannot be written, or what another program holds a lock on, fails alone.
 //!
 //! When the connection breaks in the middle of the second, nobody knows whether it was written. The ledger says so afterwards: each batch ends with a
 //! line whose hash nothing else has.
 
-use super::connect::{Connector, PATIENCE, PAUSE, Param, Pool, Session, within};
+use super::connect::{ANSWER, Connector, LOCK_AT_SEAT, PATIENCE, PAUSE, Param, Pool, Session, begin, within};
 use super::seat::{Membership, Seat};
 use super::{Lost, listener, uuid};
 use crate::StoreError;
@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, join_all};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -26,8 +26,10 @@ use uuid::Uuid;
 const BATCH: usize = 512;
 /// Bytes of checkpoints in one transaction.
 const ROOM: usize = 16 << 20;
-/// A host that falls silent in the middle of a transaction lets go of its rows.
-const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+/// So long each of a batch is tried by itself; those that were not tried by then have to come again.
+const ONE_BY_ONE: Duration = Duration::from_secs(2);
+/// A transaction without an answer is waited for as long as anything is answered.
+const LOCK_IN_DOUBT: Duration = ANSWER.saturating_sub(Duration::from_secs(1));
 
 /// The way to the task. Once it is dropped, the task writes what is waiting and ends.
 pub(super) struct Writer {
@@ -185,7 +187,24 @@ struct Doubt {
     stream: String,
     n: i64,
     hash: Digest,
-    taken: Vec<bool>,
+    taken: Vec<Fate>,
+}
+
+/// What becomes of one of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    /// What is stored is not the version before, or the request came before.
+    Late,
+    /// Somebody else holds its row.
+    Held,
+}
+
+/// What is done about rows that somebody else holds: at first they are waited for, as another host is about to commit them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    Wait,
+    Skip,
 }
 
 /// One line of the ledger to be.
@@ -198,7 +217,7 @@ struct Line<'a> {
 struct Taken {
     link: Link,
     /// By the place in the batch.
-    runs: Vec<bool>,
+    runs: Vec<Fate>,
     /// Their questions were others before.
     asked: Vec<Uuid>,
     /// Others wait for these.
@@ -211,7 +230,7 @@ impl Desk {
             match task {
                 Task::Put(first) => {
                     let batch = self.gather(*first);
-                    self.put_all(batch).await;
+                    self.put_all(batch, Locks::Wait).await;
                 }
                 Task::Change(change) => self.change(change).await,
             }
@@ -253,17 +272,32 @@ impl Desk {
         batch
     }
 
-    async fn put_all(&mut self, mut batch: Vec<Put>) {
-        match self.persist(&batch).await {
+    async fn put_all(&mut self, mut batch: Vec<Put>, locks: Locks) {
+        match self.persist(&batch, locks).await {
             Ok(taken) => {
                 for (put, taken) in batch.iter_mut().zip(taken) {
-                    put.answer(if taken { Ok(()) } else { Err(Refusal::Late) });
+                    put.answer(match taken {
+                        Fate::Taken => Ok(()),
+                        Fate::Late => Err(Refusal::Late),
+                        Fate::Held => Err(Refusal::Store(StoreError::Busy)),
+                    });
                 }
             }
             // One of them has words that the database does not take; alone it is known which.
             Err(Trouble::Store(StoreError::Refused(_))) if batch.len() > 1 => {
                 for put in batch {
-                    Box::pin(self.put_all(vec![put])).await;
+                    Box::pin(self.put_all(vec![put], locks)).await;
+                }
+            }
+            // Something else than a run is held, such as a request: whose it is, is known alone, too. If it is this host's seat, all of them wait in vain.
+            Err(Trouble::Store(StoreError::Busy)) if batch.len() > 1 => {
+                let until = Instant::now() + ONE_BY_ONE;
+                for mut put in batch {
+                    if Instant::now() < until {
+                        Box::pin(self.put_all(vec![put], Locks::Skip)).await;
+                    } else {
+                        put.answer(Err(Refusal::Store(StoreError::Busy)));
+                    }
                 }
             }
             Err(Trouble::Store(error)) => {
@@ -284,10 +318,10 @@ impl Desk {
     }
 
     /// Which of them were taken, once that is durable. Where the database is away it is tried again, for as long as somebody may wait.
-    async fn persist(&mut self, batch: &[Put]) -> Result<Vec<bool>, Trouble> {
+    async fn persist(&mut self, batch: &[Put], mut locks: Locks) -> Result<Vec<Fate>, Trouble> {
         let (mut doubt, mut pause) = (None, PAUSE.0);
         loop {
-            let error = match self.attempt(batch, &mut doubt).await {
+            let error = match self.attempt(batch, locks, &mut doubt).await {
                 Ok(taken) => {
                     self.is_back();
                     return Ok(taken);
@@ -295,6 +329,11 @@ impl Desk {
                 Err(Trouble::Store(error)) => error,
                 Err(buried) => return Err(buried),
             };
+            // All the others wait, too.
+            if error == StoreError::Busy && locks == Locks::Wait {
+                locks = Locks::Skip;
+                continue;
+            }
             if !self.goes_on_after(&error) {
                 if doubt.is_some() {
                     self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.iter().map(|it| it.checkpoint.run));
@@ -314,8 +353,6 @@ impl Desk {
                 self.lost.missed("writer", error);
                 self.outage.goes_on(Instant::now())
             }
-            // Two transactions were in each other's way, and the database has ended one of them.
-            StoreError::Busy => self.outage.goes_on(Instant::now()),
             _ => false,
         }
     }
@@ -332,7 +369,7 @@ impl Desk {
         }
     }
 
-    async fn attempt(&mut self, batch: &[Put], doubt: &mut Option<Doubt>) -> Result<Vec<bool>, Trouble> {
+    async fn attempt(&mut self, batch: &[Put], locks: Locks, doubt: &mut Option<Doubt>) -> Result<Vec<Fate>, Trouble> {
         let db = self.connected().await?;
         if let Some(it) = doubt {
             let written = is_written(&db, it).await.map_err(Trouble::from);
@@ -343,7 +380,7 @@ impl Desk {
             *doubt = None;
         }
         let seat = self.membership.seat();
-        let end = transact(&db, &seat, batch, doubt).await;
+        let end = transact(&db, &seat, batch, locks, doubt).await;
         if end.is_ok() {
             self.transactions.fetch_add(1, Ordering::Relaxed);
         }
@@ -402,9 +439,10 @@ impl Put {
 /// Whether that transaction was written. If it still goes on somewhere, its end is waited for. The lock makes this a transaction that writes: where there
 /// are standbys, its own end, and so the answer, comes once they have all that was written before.
 async fn is_written(db: &Client, doubt: &Doubt) -> Result<bool, StoreError> {
-    within(db.batch_execute(BEGIN)).await?;
+    within(db.batch_execute(&begin(LOCK_IN_DOUBT))).await?;
     let lock = "SELECT 1 FROM aegis.host WHERE stream = $1 FOR UPDATE";
-    within(db.query_typed(lock, &[(&doubt.stream, Type::TEXT)])).await?;
+    let locked = within(db.query_typed(lock, &[(&doubt.stream, Type::TEXT)])).await;
+    locked.map_err(|error| if error == StoreError::Busy { still_open() } else { error })?;
     // A statement of its own: it sees what was written until now.
     let find = "SELECT 1 FROM aegis.ledger WHERE stream = $1 AND n = $2 AND hash = $3";
     let hash = doubt.hash.0.as_slice();
@@ -413,9 +451,14 @@ async fn is_written(db: &Client, doubt: &Doubt) -> Result<bool, StoreError> {
     Ok(!found.is_empty())
 }
 
-async fn transact(db: &Client, seat: &Seat, batch: &[Put], doubt: &mut Option<Doubt>) -> Result<Vec<bool>, Trouble> {
-    let taken = take(db, seat, batch).await?;
-    let puts = || batch.iter().zip(&taken.runs).filter(|(_, taken)| **taken).map(|(put, _)| put);
+/// It has no answer yet, and the database is not the one to blame.
+fn still_open() -> StoreError {
+    StoreError::Away(format!("what was sent before has been without an answer for {} seconds", LOCK_IN_DOUBT.as_secs()))
+}
+
+async fn transact(db: &Client, seat: &Seat, batch: &[Put], locks: Locks, doubt: &mut Option<Doubt>) -> Result<Vec<Fate>, Trouble> {
+    let taken = take(db, seat, batch, locks).await?;
+    let puts = || batch.iter().zip(&taken.runs).filter(|(_, fate)| **fate == Fate::Taken).map(|(put, _)| put);
     let lines: Vec<Line<'_>> = puts().flat_map(Put::lines).collect();
     let (rows, end) = seal(&taken.link, &lines);
     *doubt = rows.last().map(|last| Doubt { stream: seat.stream.clone(), n: last.0, hash: end.previous, taken: taken.runs.clone() });
@@ -447,7 +490,7 @@ fn seal(link: &Link, lines: &[Line<'_>]) -> (Vec<(i64, Digest)>, Link) {
 }
 
 /// Locks this host's seat and every run that is as it should be, and writes their new checkpoints. Runs are locked in the order of their ids,
-/// so that two hosts never wait for each other.
+/// so that two hosts never wait for each other. What is not taken, although it was as it should be when this began, is held by somebody.
 const TAKE: &str = "
 WITH me AS MATERIALIZED (
     SELECT n, hash FROM aegis.host WHERE stream = $1 AND id = $2 FOR NO KEY UPDATE
@@ -479,11 +522,15 @@ WITH me AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING RETURNING id, shared
 )
 SELECT me.n, me.hash, want.id, taken.id IS NOT NULL, coalesce(old.asked, false),
-    coalesce(taken.shared, false) AND (want.status NOT IN ('pending', 'running') OR old.status = 'paused')
+    coalesce(taken.shared, false) AND (want.status NOT IN ('pending', 'running') OR old.status = 'paused'),
+    old.id IS NULL AND EXISTS (SELECT FROM aegis.run WHERE run.id = want.id AND run.version = want.version - 1)
 FROM me CROSS JOIN want LEFT JOIN (SELECT * FROM updated UNION ALL SELECT * FROM created) AS taken ON taken.id = want.id
 LEFT JOIN old ON old.id = want.id";
 
-async fn take(db: &Client, seat: &Seat, batch: &[Put]) -> Result<Taken, Trouble> {
+/// The end of the statement that locks the runs in [`TAKE`].
+const LOCK_RUNS: &str = "FOR NO KEY UPDATE OF run";
+
+async fn take(db: &Client, seat: &Seat, batch: &[Put], locks: Locks) -> Result<Taken, Trouble> {
     let of = |value: fn(&Checkpoint) -> i64| batch.iter().map(|it| value(&it.checkpoint)).collect::<Vec<i64>>();
     let texts = |value: fn(&Checkpoint) -> &str| batch.iter().map(|it| value(&it.checkpoint)).collect::<Vec<&str>>();
     let ids: Vec<Uuid> = batch.iter().map(|it| uuid(it.checkpoint.run)).collect();
@@ -519,15 +566,23 @@ async fn take(db: &Client, seat: &Seat, batch: &[Put]) -> Result<Taken, Trouble>
         (&expires, Type::INT8_ARRAY),
     ];
     // Both are sent at once.
-    let (begun, rows) = futures::join!(within(db.batch_execute(BEGIN)), within(db.query_typed(TAKE, params)));
+    let begin = begin(LOCK_AT_SEAT);
+    let sql = if locks == Locks::Skip { TAKE.replace(LOCK_RUNS, &format!("{LOCK_RUNS} SKIP LOCKED")) } else { TAKE.into() };
+    let (begun, rows) = futures::join!(within(db.batch_execute(&begin)), within(db.query_typed(&sql, params)));
     begun?;
     let rows = rows?;
     let Some(first) = rows.first() else { return Err(Trouble::Buried(seat.clone())) };
-    let mut taken = Taken { link: link(seat, first.get(0), first.get(1))?, runs: vec![false; batch.len()], asked: vec![], told: vec![] };
+    let mut taken =
+        Taken { link: link(seat, first.get(0), first.get(1))?, runs: vec![Fate::Late; batch.len()], asked: vec![], told: vec![] };
     let places: HashMap<Uuid, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-    for row in rows.iter().filter(|it| it.get(3)) {
+    for row in &rows {
         let id: Uuid = row.get(2);
-        taken.runs[places[&id]] = true;
+        let fate = &mut taken.runs[places[&id]];
+        if !row.get::<_, bool>(3) {
+            *fate = if locks == Locks::Skip && row.get(6) { Fate::Held } else { Fate::Late };
+            continue;
+        }
+        *fate = Fate::Taken;
         taken.asked.extend(row.get::<_, bool>(4).then_some(id));
         taken.told.extend(row.get::<_, bool>(5).then(|| id.to_string()));
     }
@@ -640,7 +695,7 @@ impl Questions {
 }
 
 async fn transact_change(db: &Client, seat: &Seat, change: &mut dyn Change) -> Result<(), Trouble> {
-    within(db.batch_execute(BEGIN)).await?;
+    within(db.batch_execute(&begin(LOCK_AT_SEAT))).await?;
     let me = "SELECT n, hash FROM aegis.host WHERE stream = $1 AND id = $2 FOR NO KEY UPDATE";
     let found = within(db.query_typed(me, &[(&seat.stream, Type::TEXT), (&seat.id, Type::INT8)])).await?;
     let Some(me) = found.first() else { return Err(Trouble::Buried(seat.clone())) };
