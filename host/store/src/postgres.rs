@@ -20,13 +20,14 @@ mod writer;
 use crate::{Access, Hosts, StoreError};
 use aegis_core::{Digest, RunId};
 use async_trait::async_trait;
-use connect::{Connector, Pool};
+use connect::{Connector, PATIENCE, PAUSE, Pool};
 use futures::future::BoxFuture;
 use listener::Moves;
 use rustls::CertificateError;
 use seat::{Membership, Seat};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -55,14 +56,16 @@ impl Drop for Host {
 }
 
 impl Postgres {
-    /// Opens the database at `url`, and makes its tables where there are none or older ones. In a runtime of tokio, in which its tasks then run.
+    /// Opens the database at `url`, and makes its tables where there are none or older ones. In a runtime of tokio, in which its tasks then run. A host
+    /// waits 20 seconds for a database that cannot be reached, which may be starting as well; a command does not.
     ///
     /// # Errors
     /// It is not there or does not let us in, it is of a newer version that this one cannot work with, or the URL cannot be read.
     pub async fn open(url: &str, access: Access) -> Result<Postgres, StoreError> {
         let connector = Connector::new(url)?;
         let pool = Arc::new(Pool::new(connector.clone()));
-        schema::bring_up(&*pool.lend().await?).await?;
+        let patience = if access == Access::Host { PATIENCE } else { Duration::ZERO };
+        bring_up(&pool, patience).await?;
         let host = match access {
             Access::Host => Some(Host::start(connector, pool.clone()).await?),
             Access::Command => None,
@@ -102,6 +105,19 @@ impl Host {
             async move { moves.hear(&connector, &pool).await }
         });
         Ok(Host { membership, moves, writer, claim_in_doubt: AtomicBool::new(false), tasks: vec![heart, ears] })
+    }
+}
+
+async fn bring_up(pool: &Pool, patience: Duration) -> Result<(), StoreError> {
+    let (until, mut pause, mut lost) = (Instant::now() + patience, PAUSE.0, Lost::default());
+    loop {
+        let end = async { schema::bring_up(&*pool.lend().await?).await };
+        match end.await {
+            Err(error @ StoreError::Away(_)) if Instant::now() < until => lost.missed("start", &error),
+            end => return end,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
     }
 }
 

@@ -9,6 +9,10 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 
 const HOW: &str = "write postgres://USER:PASSWORD@HOST:PORT/NAME";
+/// What may stand after the `?`, and in the form without one.
+const OPTIONS: &str = "user, password, dbname, host, hostaddr, port, sslmode, sslrootcert, sslnegotiation, channel_binding, connect_timeout, \
+    tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, keepalives_retries, application_name, options, target_session_attrs, \
+    load_balance_hosts";
 
 /// All of it.
 #[derive(Debug)]
@@ -30,12 +34,14 @@ pub(super) struct Node {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Address, StoreError> {
+        // What follows the first is taken for a host, and would be shown as one.
+        if is_url(url) && url.split('?').next().is_some_and(|it| it.matches('@').count() > 1) {
+            return Err(StoreError::Place(format!(
+                "the database's URL cannot be read: it has more than one @; write %40 for those that separate nothing ({HOW})"
+            )));
+        }
         let (text, authority) = translate(url);
-        // The error names settings and never the password, which is no name.
-        let config = Config::from_str(&text).map_err(|error| {
-            let why = std::error::Error::source(&error).map(|it| format!(": {it}")).unwrap_or_default();
-            StoreError::Place(format!("the database's URL cannot be read{why}: {HOW}"))
-        })?;
+        let config = Config::from_str(&text).map_err(|error| unreadable(&error))?;
         let (hosts, addresses, ports) = (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
         let count = hosts.max(addresses);
         if count == 0 {
@@ -46,6 +52,20 @@ impl Address {
         }
         Ok(Address { nodes: (0..count).map(|n| Node::of(&config, n, count > 1)).collect(), authority })
     }
+}
+
+/// Nothing is shown of what is written there but the names of settings that there are: the others may be the rest of a password with a `&` in it.
+fn unreadable(error: &tokio_postgres::Error) -> StoreError {
+    let why = match std::error::Error::source(error).map(ToString::to_string) {
+        Some(it) if it.starts_with("invalid value for option") => format!(": {it}"),
+        Some(it) if it.starts_with("unknown option") => format!(": it has an option that there is not; there are {OPTIONS}"),
+        _ => String::new(),
+    };
+    StoreError::Place(format!("the database's URL cannot be read{why}: {HOW}"))
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
 impl Node {
@@ -97,10 +117,12 @@ fn how(all: &Config, one: &mut Config) {
     all.get_keepalives_retries().map(|it| one.keepalives_retries(it));
 }
 
-/// What others call `verify-full` holds here whenever TLS is spoken: the client that is used knows neither that word nor `sslrootcert`.
+/// What others call `verify-full` holds here whenever TLS is spoken: the client that is used knows neither that word nor `sslrootcert`. Whoever names
+/// an authority wants TLS.
 fn translate(url: &str) -> (String, Option<PathBuf>) {
-    let mut authority = None;
+    let (mut authority, mut mode) = (None, false);
     let mut known = |word: &str| -> Option<String> {
+        mode |= word.starts_with("sslmode=");
         match word.split_once('=') {
             Some(("sslmode", "verify-ca" | "verify-full")) => Some("sslmode=require".into()),
             Some(("sslrootcert", file)) => {
@@ -110,14 +132,17 @@ fn translate(url: &str) -> (String, Option<PathBuf>) {
             _ => Some(word.into()),
         }
     };
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        let text = words(url).filter_map(known).collect::<Vec<_>>().join(" ");
-        return (text, authority.map(|it| it.trim_matches('\'').into()));
+    if !is_url(url) {
+        let mut text: Vec<String> = words(url).filter_map(known).collect();
+        text.extend((authority.is_some() && !mode).then(|| "sslmode=require".into()));
+        return (text.join(" "), authority.map(|it| it.trim_matches('\'').into()));
     }
     // A password may have a question mark in it.
     let place = url.find('@').unwrap_or_default();
     let Some(query) = url[place..].find('?').map(|it| place + it + 1) else { return (url.into(), None) };
-    let settings = url[query..].split('&').filter_map(&mut known).collect::<Vec<_>>().join("&");
+    let mut settings: Vec<String> = url[query..].split('&').filter_map(&mut known).collect();
+    settings.extend((authority.is_some() && !mode).then(|| "sslmode=require".into()));
+    let settings = settings.join("&");
     let file = authority.map(|it| percent_decode_str(&it).decode_utf8_lossy().into_owned().into());
     (format!("{}{settings}", &url[..query]), file)
 }
@@ -158,6 +183,9 @@ mod tests {
             ("hostaddr=127.0.0.1", "127.0.0.1:5432 Prefer Any "),
             ("host=/run/postgresql dbname=aegis", "/run/postgresql:5432 Prefer Any "),
             ("postgres://ada:p?w@db/aegis?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem", "db:5432 Require Any /etc/ca.pem"),
+            ("postgres://db/aegis?sslrootcert=/etc/ca.pem", "db:5432 Require Any /etc/ca.pem"),
+            ("host=db sslrootcert=/etc/ca.pem", "db:5432 Require Any /etc/ca.pem"),
+            ("postgres://ada@db/aegis?sslmode=prefer&sslrootcert=/etc/ca@home.pem", "db:5432 Prefer Any /etc/ca@home.pem"),
             ("postgres://db/aegis?sslrootcert=/etc/ca.pem&sslmode=verify-ca", "db:5432 Require Any /etc/ca.pem"),
             (
                 "host=db password='it\\'s sslmode=verify-ca' sslrootcert='/a b/ca.pem' sslmode=verify-full",
@@ -165,6 +193,22 @@ mod tests {
             ),
         ] {
             assert_eq!(read(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_shown() {
+        for (url, expected) in [
+            ("postgres://ada:hunter2@secret@db/aegis", "write %40"),
+            ("postgres://ada:secret/b@secret@db/aegis", "write %40"),
+            ("postgres://ada:secret@db/aegis?secret&x=1", HOW),
+            ("postgres://db/aegis?secret=1", "there are user, password"),
+            ("host=db secret=1", "there are user, password"),
+            ("host=db port=secret", "invalid value for option `port`"),
+            ("host=db password=a secret", HOW),
+        ] {
+            let said = Address::parse(url).expect_err("it cannot be read").to_string();
+            assert!(said.contains(expected) && !said.contains("secret") && !said.contains("hunter2"), "{url}: {said}");
         }
     }
 

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Deref;
 use std::path::Path;
 use std::pin::Pin;
@@ -316,11 +316,18 @@ impl Tls {
     }
 }
 
+/// Whoever names a device, or something else by mistake, is told so and not read to its end.
+const CERTIFICATES: u64 = 1 << 20;
+
 fn certificates(file: &Path) -> Result<RootCertStore, StoreError> {
     let unusable =
         |why: &dyn std::fmt::Display| StoreError::Place(format!("the file of sslrootcert, {}, cannot be used: {why}", file.display()));
-    let mut store = RootCertStore::empty();
-    for found in CertificateDer::pem_file_iter(file).map_err(|why| unusable(&why))? {
+    let (mut store, mut text) = (RootCertStore::empty(), vec![]);
+    let read = std::fs::File::open(file).and_then(|it| it.take(CERTIFICATES + 1).read_to_end(&mut text));
+    if read.map_err(|why| unusable(&why))? as u64 > CERTIFICATES {
+        return Err(unusable(&"it is larger than 1 MiB"));
+    }
+    for found in CertificateDer::pem_slice_iter(&text) {
         store.add(found.map_err(|why| unusable(&why))?).map_err(|why| unusable(&why))?;
     }
     if store.is_empty() { Err(unusable(&"it holds no certificate")) } else { Ok(store) }

@@ -111,13 +111,17 @@ const FETCH_FOR_SURE: &str = "
     WITH me AS (SELECT FROM aegis.host WHERE stream = $2 FOR KEY SHARE)
     SELECT checkpoint FROM (SELECT count(*) FROM me) AS locked LEFT JOIN aegis.run ON run.id = $1";
 
-/// Runs of the dead, for a host that is not dead itself. Those that another host takes at this moment are left to it. A claim that the database comes to
+/// Runs of the dead, for a host that is not dead itself, and of those of which there is no trace any more, as after somebody has meddled with the tables: no
+/// number is given twice. Those that another host takes at this moment are left to it. A claim that the database comes to
 /// when nobody waits for its answer any more (its machine stood still) finds nothing: nobody would learn of what it found.
 const CLAIM: &str = "
     WITH me AS (
         SELECT id FROM aegis.host WHERE id = $1 AND extract(epoch FROM clock_timestamp()) * 1000::numeric < $3::numeric FOR KEY SHARE
+    ), gone AS MATERIALIZED (
+        SELECT host FROM aegis.dead UNION
+        SELECT host FROM aegis.run WHERE status IN ('pending', 'running') AND NOT EXISTS (SELECT FROM aegis.host WHERE host.id = run.host)
     ), orphan AS (
-        SELECT run.id FROM aegis.dead JOIN aegis.run ON run.host = dead.host
+        SELECT run.id FROM gone JOIN aegis.run ON run.host = gone.host
         WHERE run.status IN ('pending', 'running') AND EXISTS (SELECT FROM me) ORDER BY run.id LIMIT $2 FOR NO KEY UPDATE OF run SKIP LOCKED
     )
     UPDATE aegis.run SET host = $1, shared = true FROM orphan WHERE run.id = orphan.id RETURNING run.id";

@@ -154,11 +154,17 @@ async fn climb(db: &Client) -> Result<(), StoreError> {
 pub(super) async fn look(db: &Client) -> Result<u32, StoreError> {
     // By the tables and not by `to_regclass`, which remembers that there was none.
     let sql = "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = 'aegis' AND relname = 'version'),
-        current_setting('server_version_num'::text)::int";
+        current_setting('server_version_num'::text)::int, current_setting('server_encoding'::text)";
     let there = within(db.query_typed(sql, &[])).await?;
     let server: i32 = there[0].get(1);
     if server < 150_000 {
         return Err(StoreError::Place(format!("the database is Postgres {}: Aegis needs 15 or newer", server / 10_000)));
+    }
+    let encoding: &str = there[0].get(2);
+    if encoding != "UTF8" {
+        return Err(StoreError::Place(format!(
+            "the database's encoding is {encoding}, and Aegis needs UTF8: make one by CREATE DATABASE aegis ENCODING 'UTF8' TEMPLATE template0, and name that"
+        )));
     }
     if !there[0].get::<_, bool>(0) {
         return Ok(0);

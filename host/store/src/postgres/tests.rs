@@ -302,6 +302,7 @@ async fn what_is_wrong_with_a_url_is_said_without_its_password() {
         ("mysql://ada:hunter2@localhost/aegis", "cannot be read"),
         ("postgres://ada:hunter2@localhost:port/aegis", "cannot be read"),
         ("host=localhost password=hunter2 colour=red", "cannot be read"),
+        ("postgres://ada:pw@hunter2@localhost/aegis", "write %40"),
         ("postgres:///aegis", "names no host"),
         (unused, "cannot be reached"),
         (&Server::shared().url("nowhere"), "does not let us in: database \"nowhere\" does not exist"),
@@ -558,7 +559,7 @@ async fn of_several_nodes_the_one_that_takes_writes_is_found_whatever_the_others
     assert_eq!(writes.sql(&url, "SELECT count(*) FROM aegis.run"), "1");
 
     let lost = format!("postgres://ada:hunter2@127.0.0.1:1,127.0.0.1:{}/test0", reads.port());
-    let error = Postgres::open(&lost.replace("ada:hunter2", "postgres:hunter2"), Access::Host).await.err().expect("nobody takes writes");
+    let error = Postgres::open(&lost.replace("ada:hunter2", "postgres:hunter2"), Access::Command).await.err().expect("nobody takes writes");
     let said = error.to_string();
     for expected in ["cannot be reached: 127.0.0.1:1: ", &format!("; 127.0.0.1:{}: database does not allow writes", reads.port())] {
         assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
@@ -566,7 +567,7 @@ async fn of_several_nodes_the_one_that_takes_writes_is_found_whatever_the_others
 
     let begun = Instant::now();
     let nobody = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/test0", silent.port(), reads.port());
-    let said = Postgres::open(&nobody, Access::Host).await.err().expect("nobody takes writes").to_string();
+    let said = Postgres::open(&nobody, Access::Command).await.err().expect("nobody takes writes").to_string();
     assert!(said.contains(&format!("127.0.0.1:{}: no answer; ", silent.port())), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(5), "the other one may take writes by now: {:?}", begun.elapsed());
     silent.pause(false);
@@ -881,4 +882,53 @@ async fn a_checkpoint_in_the_row_of_another_run_is_no_run() {
     let damaged = StoreError::Damaged(format!("run {one} cannot be read: in its place stands run {other}"));
     assert_eq!(host.run_fetch(one).await, Err(damaged.clone()));
     assert_eq!(host.check().await.expect("a report").faults, [damaged.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_no_host_is_a_fault_and_is_taken_over() {
+    let database = Database::new();
+    let (gone, host) = (database.host().await, database.host().await);
+    gone.run_create(plain(1).commit()).await.expect("a new run");
+    host.run_create(plain(2).commit()).await.expect("a new run");
+    let seat = gone.seat().expect("a seat");
+    drop(gone);
+    database.sql(&format!("DELETE FROM aegis.host WHERE id = {}", seat.id));
+    let faults = host.check().await.expect("a report").faults;
+    for expected in [format!("ledger {}: no seat", seat.stream), format!("run {} is open, and its host {}", plain(1).id(), seat.id)] {
+        assert!(faults.iter().any(|it| it.contains(&expected)), "{expected}: {faults:?}");
+    }
+    assert_eq!(host.run_claim(9).await, Ok(vec![plain(1).id()]));
+    assert_eq!(host.run_claim(9).await, Ok(vec![]), "handed out once, and its own run is not among them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_waits_for_a_database_that_starts_later_and_a_command_does_not() {
+    let mut server = block_in_place(Server::start);
+    let url = server.database();
+    block_in_place(|| server.stop());
+    let begun = Instant::now();
+    let refused = Postgres::open(&url, Access::Command).await.err();
+    assert!(matches!(refused, Some(StoreError::Away(_))) && begun.elapsed() < Duration::from_secs(5), "{refused:?}");
+    let starting = tokio::spawn(async move { Postgres::open(&url, Access::Host).await.map(drop) });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    block_in_place(|| server.start_again());
+    assert_eq!(starting.await.expect("no panic"), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_in_utf8_is_refused_with_what_to_write() {
+    let server = block_in_place(Server::start);
+    server.sql(&server.url("postgres"), "CREATE DATABASE old ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    for access in [Access::Host, Access::Command] {
+        let refused = Postgres::open(&server.url("old"), access).await.err().expect("it has not all letters");
+        let said =
+            matches!(&refused, StoreError::Place(why) if why.contains("LATIN1") && why.contains("CREATE DATABASE aegis ENCODING 'UTF8'"));
+        assert!(said, "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_certificates_without_an_end_is_not_read_to_it() {
+    let refused = Postgres::open("postgres://127.0.0.1:1/aegis?sslrootcert=/dev/zero", Access::Command).await.err();
+    assert!(matches!(&refused, Some(StoreError::Place(why)) if why.contains("larger than 1 MiB")), "{refused:?}");
 }

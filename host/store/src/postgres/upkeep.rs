@@ -74,6 +74,7 @@ async fn each(db: &Client, sql: &str, mut see: impl FnMut(Row) -> Result<(), Sto
 async fn check_all(db: &Client) -> Result<CheckReport, StoreError> {
     let mut report = CheckReport::default();
     let removals = check_ledger(db, &mut report).await?;
+    check_hosts(db, &mut report).await?;
     check_runs(db, removals.as_ref(), &mut report).await?;
     if let Some(removals) = removals {
         let sql =
@@ -119,6 +120,28 @@ async fn check_ledger(db: &Client, report: &mut CheckReport) -> Result<Option<Re
     };
     each(db, "SELECT stream, n, hash, pruned_n, pruned_hash FROM aegis.host", end).await?;
     Ok(Some(verifier).filter(|_| sound).and_then(|it| it.end().map_err(|fault| report.fault(fault)).ok()))
+}
+
+/// Every stream of the ledger is some seat's, and every open run some host's, were it a dead one: what is nobody's is passed over by all of them.
+async fn check_hosts(db: &Client, report: &mut CheckReport) -> Result<(), StoreError> {
+    let streams = "SELECT DISTINCT stream FROM aegis.ledger WHERE NOT EXISTS (SELECT FROM aegis.host WHERE host.stream = ledger.stream)";
+    let lost = |row: Row| {
+        report.fault(format!(
+            "ledger {}: no seat has this stream, and nobody reads it: its row in aegis.host is gone",
+            row.get::<_, &str>(0)
+        ));
+        Ok(())
+    };
+    each(db, streams, lost).await?;
+    let runs = "SELECT id, host FROM aegis.run WHERE status IN ('pending', 'running')
+        AND NOT EXISTS (SELECT FROM aegis.host WHERE host.id = run.host) AND NOT EXISTS (SELECT FROM aegis.dead WHERE dead.host = run.host)
+        ORDER BY id";
+    let orphan = |row: Row| {
+        let (id, host) = (run_id(row.get(0)), row.get::<_, i64>(1));
+        report.fault(format!("run {id} is open, and its host {host} has neither a seat nor is it among the dead"));
+        Ok(())
+    };
+    each(db, runs, orphan).await
 }
 
 async fn check_runs(db: &Client, removals: Option<&Removals>, report: &mut CheckReport) -> Result<(), StoreError> {
