@@ -31,7 +31,7 @@ pub enum StoreError {
     #[error("{0}")]
     Place(String),
     /// Another program holds a lock on it.
-    #[error("another program has locked the database for more than 5 seconds: end it, or wait for it, and try again")]
+    #[error("another program has locked the database, or a part of it, for seconds: end it, or wait for it, and try again")]
     Busy,
     /// No room: make some, and do it again.
     #[error("the disk is full: make room, and send the request again")]
