@@ -292,7 +292,7 @@ mod tests {
         #[schema(maximum = 9)]
         option: Option<u8>,
         #[schema(items(maximum = 9), max_items = 3)]
-        list: Option<Box<Vec<u8>>>,
+        list: Box<Option<Vec<u8>>>,
         #[schema(items(minimum = 1))]
         numbers: Vec<f64>,
     }
