@@ -31,7 +31,7 @@ impl Container {
     fn start(root: TempDir, args: &[&str]) -> Container {
         let log = fs::File::create(root.path().with_extension("log")).expect("writable");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAINER, "sh"]).arg(root.path());
+        command.args(["--mount", "--pid", "--fork", "sh", "-c", CONTAINER, "sh"]).arg(root.path());
         command.args([&image_user(), &image_workdir(), "/usr/local/bin/aegis"]).args(args);
         command.env_clear().envs(image_environment()).env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("unshare starts");
@@ -45,6 +45,10 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        // The first process in it, with which all others end. `--kill-child` does not outlast the change of user.
+        let pid = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        drop(Command::new("kill").arg("-KILL").args(children.split_whitespace()).stderr(Stdio::null()).status());
         drop(self.process.kill());
         drop(self.process.wait());
         drop(fs::remove_file(self.root.path().with_extension("log")));
