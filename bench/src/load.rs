@@ -95,6 +95,15 @@ pub async fn load(servers: &[SocketAddr], connections: usize, ask: &Ask, enough:
     Ok(found)
 }
 
+/// Two hundred bytes, as people write them, beginning with `lead`.
+pub fn message(lead: &str) -> String {
+    const TEXT: &str = "Please go through the notes from Tuesday and tell me which of the open points still needs an owner. The service \
+        answered in 38 ms on average, 12.5 percent faster than in the week before, and nobody knows why.";
+    let mut text = format!("{lead}{TEXT}");
+    text.truncate(200);
+    text
+}
+
 struct Connection {
     stream: TcpStream,
     server: SocketAddr,

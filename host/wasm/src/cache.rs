@@ -88,14 +88,13 @@ impl Cache {
     pub(crate) fn keep(&self, component: Digest, settings: Digest, compiled: &Compiled) {
         let path = self.path(component, settings);
         let kept = compiled.component.serialize().map_err(io::Error::other).and_then(|payload| {
-            let first = write(&path, compiled.plain.clone(), &payload);
-            // A volume of its own may be smaller.
-            match &first {
+            match write(&path, compiled.plain.clone(), &payload) {
+                // A volume of its own may be smaller.
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                     make_room(&self.folder, 0)?;
                     write(&path, compiled.plain.clone(), &payload)
                 }
-                _ => first,
+                written => written,
             }
         });
         if let Err(error) = kept.and_then(|()| make_room(&self.folder, ROOM)) {

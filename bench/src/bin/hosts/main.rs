@@ -2,7 +2,7 @@
 
 mod setup;
 
-use aegis_bench::load::{Ask, Enough, load};
+use aegis_bench::load::{Ask, Enough, load, message};
 use aegis_bench::meter::Used;
 use aegis_bench::place::{Place, Subject, ended};
 use aegis_bench::table::{Table, spread};
@@ -85,7 +85,7 @@ async fn measure(arguments: Arguments) -> Result<()> {
 async fn each(place: &Place, way: &Setup, arguments: &Arguments, bar: &ProgressBar) -> Result<Vec<Figures>> {
     let running = Running::start(place, way)?;
     let addresses = running.addresses();
-    let ask = Ask::Create { route: "default", text: setup::MESSAGE.into(), status: "completed" };
+    let ask = Ask::Create { route: "default", text: message(""), status: "completed" };
     load(&addresses, 8, &ask, Enough { time: Duration::from_secs(10), answers: WARM_UP }).await?;
     let mut figures = vec![];
     for &connections in &arguments.connections {

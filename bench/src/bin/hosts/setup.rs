@@ -6,10 +6,6 @@ use std::io::{Error, Result};
 use std::net::SocketAddr;
 use tempfile::TempDir;
 
-/// Two hundred bytes, as people write them.
-pub(crate) const MESSAGE: &str = "Please go through the notes from Tuesday and tell me which of the open points still needs an owner. The service \
-    answered in 38 ms on average, 12.5 percent faster than in the week before, and nobody kn";
-
 /// A server that runs already.
 pub(crate) struct Other {
     pub(crate) address: SocketAddr,

@@ -1,6 +1,6 @@
 //! What is asked of the server, each on the route of `bench/aegis.yaml` that is made for it.
 
-use aegis_bench::load::{Ask, Enough, Found, load};
+use aegis_bench::load::{Ask, Enough, Found, load, message};
 use std::cell::RefCell;
 use std::io::{Error, Result};
 use std::net::SocketAddr;
@@ -64,13 +64,4 @@ impl Phase {
             _ => Err(Error::other(format!("{}: {} of {} answers were not what they should be", self.name(), found.wrong, found.answers))),
         }
     }
-}
-
-/// Two hundred bytes, as people write them.
-fn message(lead: &str) -> String {
-    const TEXT: &str = "Please go through the notes from Tuesday and tell me which of the open points still needs an owner. The service \
-        answered in 38 ms on average, 12.5 percent faster than in the week before, and nobody knows why.";
-    let mut text = format!("{lead}{TEXT}");
-    text.truncate(200);
-    text
 }

@@ -13,6 +13,7 @@ use crate::columns::{milliseconds, name};
 use aegis_core::{Checkpoint, Commit, Digest, Link, Removal, RequestKey, RunId};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -567,7 +568,10 @@ async fn take(db: &Client, seat: &Seat, batch: &[Put], locks: Locks) -> Result<T
     ];
     // Both are sent at once.
     let begin = begin(LOCK_AT_SEAT);
-    let sql = if locks == Locks::Skip { TAKE.replace(LOCK_RUNS, &format!("{LOCK_RUNS} SKIP LOCKED")) } else { TAKE.into() };
+    let sql: Cow<'_, str> = match locks {
+        Locks::Wait => TAKE.into(),
+        Locks::Skip => TAKE.replace(LOCK_RUNS, &format!("{LOCK_RUNS} SKIP LOCKED")).into(),
+    };
     let (begun, rows) = futures::join!(within(db.batch_execute(&begin)), within(db.query_typed(&sql, params)));
     begun?;
     let rows = rows?;
